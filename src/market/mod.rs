@@ -1,0 +1,15 @@
+//! The vocabulary every room speaks: contracts, intervals, candles, and the commit rule of one candle series.
+//! Pure: no clock, no I/O, no async; time comes in as a value. Knows no other room.
+
+mod candle;
+mod interval;
+mod series;
+mod status;
+mod symbol;
+mod time;
+
+pub use candle::{BadCandle, Candle};
+pub use interval::{BadInterval, Interval};
+pub use status::SeriesStatus;
+pub use symbol::{BadSymbol, SeriesKey, Symbol};
+pub use time::{OpenTime, TimeMs};
