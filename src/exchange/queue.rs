@@ -211,3 +211,6 @@ impl Waiting {
         batch
     }
 }
+
+#[cfg(test)]
+mod tests;
