@@ -40,7 +40,7 @@ pub enum Event {
 /// Every watched series and what is known of the feed as a whole.
 pub struct Engine {
     intervals: Vec<Interval>,
-    watched: BTreeMap<SeriesKey, Watched>,
+    pub(super) watched: BTreeMap<SeriesKey, Watched>,
     symbols: BTreeSet<Symbol>,
     simulated: bool,
     lag_ms: Option<i64>,

@@ -26,3 +26,6 @@ pub use self::handle::{
 pub use self::moment::Moment;
 pub use self::task::{EngineSettings, start};
 pub use self::universe::{WatchList, WatchListError};
+
+#[cfg(test)]
+mod tests;
