@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use sources::{Source, Sources};
+pub use sources::{PROXY_NAMES, Source, Sources};
 pub use table::{Entry, TABLE, markdown_table};
 pub use unsupported::unsupported;
 
@@ -256,7 +256,10 @@ impl fmt::Display for BadSetting {
             source,
             allowed,
         } = self;
-        write!(f, "{variable}='{value}' ({source}): {allowed}")
+        match value.as_str() {
+            "" => write!(f, "{variable} ({source}): {allowed}"),
+            _ => write!(f, "{variable}='{value}' ({source}): {allowed}"),
+        }
     }
 }
 

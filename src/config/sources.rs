@@ -45,8 +45,8 @@ pub struct Sources {
     pub dot_env: BTreeMap<String, String>,
 }
 
-/// Variables of other programs that mean the same as ours.
-const PROXY_NAMES: [&str; 5] = [
+/// `PROXY_URL` and the variables of other programs that mean the same, strongest first.
+pub const PROXY_NAMES: [&str; 5] = [
     "PROXY_URL",
     "ALL_PROXY",
     "all_proxy",
@@ -79,6 +79,15 @@ impl Sources {
     #[must_use]
     pub fn with_flags(mut self, flags: BTreeMap<String, String>) -> Self {
         self.flags = flags;
+        self
+    }
+
+    /// The same without anything said about `names`.
+    #[must_use]
+    pub fn without(mut self, names: &[&str]) -> Self {
+        for said in [&mut self.flags, &mut self.environment, &mut self.dot_env] {
+            said.retain(|name, _| !names.contains(&name.as_str()));
+        }
         self
     }
 
@@ -157,7 +166,7 @@ fn readable(
                     &name,
                     "***",
                     Source::Environment,
-                    "UTF-8 text",
+                    "allowed: UTF-8 text",
                 ));
             }
             Err(_) => {}
@@ -171,8 +180,8 @@ fn read_dot_env(path: &Path, bad: &mut Vec<BadSetting>) -> BTreeMap<String, Stri
         Ok(text) => parse_dot_env(&text, bad),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
         Err(error) => {
-            let allowed = format!("a readable text file, or none ({error})");
-            bad.push(BadSetting::new("file", ".env", Source::DotEnv, &allowed));
+            let allowed = format!("allowed: a readable text file, or none ({error})");
+            bad.push(BadSetting::new("the file", "", Source::DotEnv, &allowed));
             BTreeMap::new()
         }
     }
@@ -194,8 +203,9 @@ pub(super) fn parse_dot_env(text: &str, bad: &mut Vec<BadSetting>) -> BTreeMap<S
                 } else {
                     "a line".to_owned()
                 };
-                let allowed = "NAME=value, with quotes around a value that has spaces, # or quotes";
-                bad.push(BadSetting::new(&place, "***", Source::DotEnv, allowed));
+                let allowed =
+                    "allowed: NAME=value, with quotes around a value that has spaces, # or quotes";
+                bad.push(BadSetting::new(&place, "", Source::DotEnv, allowed));
             }
         }
     }

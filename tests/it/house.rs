@@ -9,16 +9,23 @@ use std::path::Path;
 
 use source::{SourceFile, closing_brace};
 
-/// Rooms and whom they may name. `market` is everybody's; the pure rooms name nothing but what stands here.
+/// Rooms and whom they may name. `market` is everybody's, and who knows `signal` knows the words of `indicator` in its
+/// fields; the pure rooms name nothing but what stands here.
 const KNOWS: [(&str, &[&str]); 17] = [
     ("market", &[]),
     ("indicator", &["market"]),
     ("signal", &["market", "indicator"]),
     ("exchange", &["market"]),
-    ("store", &["market", "signal"]),
-    ("engine", &["market", "signal", "exchange", "store"]),
-    ("hub", &["market", "signal", "store"]),
-    ("http", &["market", "signal", "store", "engine", "hub"]),
+    ("store", &["market", "indicator", "signal"]),
+    (
+        "engine",
+        &["market", "indicator", "signal", "exchange", "store"],
+    ),
+    ("hub", &["market", "indicator", "signal", "store"]),
+    (
+        "http",
+        &["market", "indicator", "signal", "store", "engine", "hub"],
+    ),
     ("simulator", &["market"]),
     ("config", &["market"]),
     ("cli", &["app", "config", "market", "indicator", "signal"]),

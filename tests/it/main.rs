@@ -1,4 +1,10 @@
 //! The integration tests: one binary, a module per promise.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test says by a panic what it found"
+)]
+
 mod house;
 mod support;
