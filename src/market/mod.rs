@@ -10,6 +10,7 @@ mod time;
 
 pub use candle::{BadCandle, Candle};
 pub use interval::{BadInterval, Interval};
+pub use series::{Committed, HISTORY_MAX, Hole, Origin, PENDING_MAX, Refusal, Series, Verdict};
 pub use status::SeriesStatus;
 pub use symbol::{BadSymbol, SeriesKey, Symbol};
 pub use time::{OpenTime, TimeMs};
