@@ -1,11 +1,12 @@
 //! The integration tests: one binary, a module per promise.
 
 #![allow(
-    clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test that cannot go on has failed"
+    clippy::unwrap_used,
+    reason = "a test says by a panic what it found"
 )]
 
 mod analyze;
 mod golden;
+mod house;
 mod support;
