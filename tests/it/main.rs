@@ -6,5 +6,8 @@
     reason = "a test says by a panic what it found"
 )]
 
+mod commands;
+mod documents;
 mod house;
 mod support;
+mod tail;
