@@ -4,8 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::settings;
-use crate::config::Sources;
+use crate::config::{Config, Sources};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,9 +28,9 @@ pub(super) struct HealthcheckArgs {
 pub(super) fn run(args: &HealthcheckArgs, sources: &Sources) -> anyhow::Result<ExitCode> {
     let base = match &args.url {
         Some(url) => url.trim_end_matches('/').to_owned(),
-        None => match settings::load(sources, &[]) {
+        None => match Config::load(sources, &[]) {
             Ok(config) => format!("http://{}", reachable(config.listen.value)),
-            Err(code) => return Ok(code),
+            Err(bad) => return Ok(super::refuse(&bad)),
         },
     };
     let Ok(url) = format!("{base}/readyz").parse::<reqwest::Url>() else {

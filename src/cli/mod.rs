@@ -21,18 +21,20 @@ use crate::config::{BadSetting, Sources};
 const ABOUT: &str = "\
 HAMA signals of crypto perpetuals, from the exchange's candles to every subscriber.
 
-hamacast follows the live candles of Binance USD-M perpetuals, computes the HAMA indicator of each contract, turns it
-into BUY, SELL or HOLD, and pushes every change over WebSocket; REST has the same state, a browser shows it.
+hamacast follows the live candles of Binance USD-M perpetuals, computes the HAMA
+indicator of each contract, turns it into BUY, SELL or HOLD, and pushes every change
+over WebSocket; REST has the same state, a browser shows it.
 
 Start here, without network, Redis or keys:
-  hamacast demo                      then open http://127.0.0.1:5000
-  hamacast tail                      the same signals in a second terminal";
+  hamacast demo          then open http://127.0.0.1:5000
+  hamacast tail          the same signals in a second terminal";
 
 const AFTER_HELP: &str = "\
 Settings:
-  Every setting is an environment variable (HAMA_LISTEN) and a flag of serve (--listen); a flag beats the
-  environment, the environment beats the file .env of the working directory, that beats the default.
-  `hamacast config` shows each one in force and where it came from; `hamacast serve --help` explains each.
+  Every setting is an environment variable (HAMA_LISTEN) and a flag of serve (--listen).
+  A flag beats the environment, that beats the file .env of the working directory, that
+  beats the default. `hamacast config` shows each one in force and where it came from;
+  `hamacast serve --help` explains each.
 
 Exit codes:
   0  ok

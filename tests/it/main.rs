@@ -7,6 +7,9 @@
 )]
 
 mod analyze;
+mod commands;
+mod documents;
 mod golden;
 mod house;
 mod support;
+mod tail;
