@@ -1,6 +1,12 @@
 //! The Binance adapter against servers that follow a script: what it takes, what it refuses, what it advises, how it
 //! keeps its connections. The servers are written here and not taken from the simulator, so that no misreading is shared.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests"
+)]
+
 mod rest;
 mod script;
 mod streams;
