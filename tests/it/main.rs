@@ -7,6 +7,7 @@
 )]
 
 mod analyze;
+mod binance_adapter;
 mod commands;
 mod documents;
 mod golden;
