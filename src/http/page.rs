@@ -1,0 +1,68 @@
+//! The page's files, built into the program, each with a tag of its content; the page may load nothing from elsewhere.
+
+use axum::Router;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::state::HttpState;
+
+struct Asset {
+    path: &'static str,
+    kind: &'static str,
+    content: &'static [u8],
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+
+const ASSETS: [Asset; 1] = [Asset {
+    path: "/",
+    kind: HTML,
+    content: include_bytes!("../../static/index.html"),
+}];
+
+/// Only our own files, our own feed; in nobody's frame.
+const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
+
+/// A route per file.
+pub(super) fn routes() -> Router<HttpState> {
+    ASSETS.iter().fold(Router::new(), |router, asset| {
+        let tag = tag_of(asset.content);
+        router.route(
+            asset.path,
+            get(move |headers: HeaderMap| async move { answer(asset, tag, &headers) }),
+        )
+    })
+}
+
+fn tag_of(content: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn answer(asset: &'static Asset, tag: u64, headers: &HeaderMap) -> Response {
+    let tag = format!("W/\"{tag:016x}\"");
+    let known = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|sent| sent.to_str().ok())
+        .is_some_and(|sent| sent.contains(&tag));
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, asset.kind)], asset.content).into_response()
+    };
+    let fixed = [
+        // Kept, but asked for anew each time: a new version of the program must never run with an old script.
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    let fixed = fixed.map(|(name, value): (HeaderName, _)| (name, HeaderValue::from_static(value)));
+    response.headers_mut().extend(fixed);
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
