@@ -5,9 +5,11 @@
 mod document;
 mod health;
 mod page;
+mod patient;
 mod problem;
 mod query;
 mod serve;
+mod socket;
 mod state;
 mod v1;
 
@@ -36,6 +38,7 @@ pub fn router(state: HttpState) -> Router {
             HeaderValue::from_static("no-store"),
         ))
         .merge(page::routes())
+        .merge(socket::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(state)

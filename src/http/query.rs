@@ -4,7 +4,8 @@
 use std::convert::Infallible;
 use std::ops::RangeInclusive;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::Uri;
 use axum::http::request::Parts;
 
 use super::problem::Problem;
@@ -19,8 +20,29 @@ impl<S: Sync> FromRequestParts<S> for Params {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
-        Ok(pairs.map_or_else(|_| Self::default(), |Query(pairs)| Self(pairs)))
+        Ok(params_of(&parts.uri))
+    }
+}
+
+/// The parameters of `uri`.
+pub(super) fn params_of(uri: &Uri) -> Params {
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri);
+    pairs.map_or_else(|_| Params::default(), |Query(pairs)| Params(pairs))
+}
+
+/// The variable part of a path, percent-decoded.
+#[derive(Debug)]
+pub(super) struct PathText(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathText {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let decoded = Path::<String>::from_request_parts(parts, state).await;
+        decoded.map(|Path(text)| Self(text)).map_err(|_| {
+            let detail = "the path is not UTF-8 once its %XX are decoded".to_owned();
+            Problem::bad_request("bad-path", detail)
+        })
     }
 }
 
@@ -114,7 +136,8 @@ impl Params {
         }
     }
 
-    fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+    /// Every value of `name` that is not empty.
+    pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0
             .iter()
             .filter(move |(key, value)| key == name && !value.is_empty())

@@ -1,5 +1,6 @@
 //! The listener: takes connections, gives each its time limits, and lets go of them when the program leaves.
-//! A client that sends its request too slowly is cut by hyper's header timeout; connections are bounded, the next one
+//! A client that sends its request too slowly is cut by hyper's header timeout, one that does not
+//! read its answer by `patient`; connections are bounded, the next one
 //! waits in the kernel's queue. A connection that becomes a WebSocket leaves this room with its socket.
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::add_extension::AddExtension;
 
+use super::patient::Patient;
 use crate::tasks::Tasks;
 
 /// From accepting to the last byte of a request's head, and the longest idle time between two requests.
@@ -76,7 +78,7 @@ fn start(
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_WITHIN)
             .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(socket), service)
+            .serve_connection(TokioIo::new(Patient::new(socket)), service)
             .with_upgrades();
         tokio::pin!(connection);
         let ended = tokio::select! {

@@ -1,11 +1,11 @@
 //! The candles of one series with their HAMA values: what a chart draws. The one answer the engine is asked for.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 
 use crate::engine::Chart;
 use crate::http::problem::Problem;
-use crate::http::query::{Params, watched_symbol};
+use crate::http::query::{Params, PathText, watched_symbol};
 use crate::http::state::HttpState;
 use crate::market::SeriesKey;
 
@@ -31,7 +31,7 @@ const LIMIT_WHEN_LEFT_OUT: u64 = 500;
 )]
 pub(in crate::http) async fn chart(
     State(state): State<HttpState>,
-    Path(symbol): Path<String>,
+    PathText(symbol): PathText,
     params: Params,
 ) -> Result<Json<Chart>, Problem> {
     let interval = params.interval(&state)?;

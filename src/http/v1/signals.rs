@@ -4,13 +4,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::http::problem::Problem;
-use crate::http::query::{Params, watched_symbol, watched_symbols};
+use crate::http::query::{Params, PathText, watched_symbol, watched_symbols};
 use crate::http::state::HttpState;
 use crate::market::{Interval, SeriesKey, SeriesStatus, Symbol, TimeMs};
 use crate::signal::{Epoch, Recommendation, Seq, SignalResult};
@@ -104,7 +104,7 @@ pub(in crate::http) async fn list(
 )]
 pub(in crate::http) async fn one(
     State(state): State<HttpState>,
-    Path(symbol): Path<String>,
+    PathText(symbol): PathText,
     params: Params,
 ) -> Result<Json<Arc<SignalResult>>, Problem> {
     let interval = params.interval(&state)?;
