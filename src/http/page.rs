@@ -1,10 +1,11 @@
 //! The page's files, built into the program, each with a tag of its content; the page may load nothing from elsewhere.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use axum::Router;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::state::HttpState;
 
@@ -15,12 +16,62 @@ struct Asset {
 }
 
 const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 1] = [Asset {
-    path: "/",
-    kind: HTML,
-    content: include_bytes!("../../static/index.html"),
-}];
+const ASSETS: [Asset; 10] = [
+    asset("/", HTML, include_bytes!("../../static/index.html")),
+    asset("/app.css", CSS, include_bytes!("../../static/app.css")),
+    asset(
+        "/favicon.svg",
+        SVG,
+        include_bytes!("../../static/favicon.svg"),
+    ),
+    asset(
+        "/js/app.js",
+        SCRIPT,
+        include_bytes!("../../static/js/app.js"),
+    ),
+    asset(
+        "/js/format.js",
+        SCRIPT,
+        include_bytes!("../../static/js/format.js"),
+    ),
+    asset(
+        "/js/header.js",
+        SCRIPT,
+        include_bytes!("../../static/js/header.js"),
+    ),
+    asset(
+        "/js/log.js",
+        SCRIPT,
+        include_bytes!("../../static/js/log.js"),
+    ),
+    asset(
+        "/js/model.js",
+        SCRIPT,
+        include_bytes!("../../static/js/model.js"),
+    ),
+    asset(
+        "/js/table.js",
+        SCRIPT,
+        include_bytes!("../../static/js/table.js"),
+    ),
+    asset(
+        "/js/wire.js",
+        SCRIPT,
+        include_bytes!("../../static/js/wire.js"),
+    ),
+];
+
+const fn asset(path: &'static str, kind: &'static str, content: &'static [u8]) -> Asset {
+    Asset {
+        path,
+        kind,
+        content,
+    }
+}
 
 /// Only our own files, our own feed; in nobody's frame.
 const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";

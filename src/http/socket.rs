@@ -28,7 +28,13 @@ use crate::hub::{Connecting, Form};
 const UPGRADE_WITHIN: Duration = Duration::from_secs(10);
 /// After our close the peer has so long to answer it.
 const CLOSED_WITHIN: Duration = Duration::from_secs(5);
-const RULE_BROKEN: u16 = 1008;
+
+/// Why a page is not let in. It cannot read a refused handshake, so it is told by a close it can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TurnedAway {
+    ForeignOrigin,
+    Full,
+}
 
 /// Every path of the feed.
 pub(super) fn routes() -> Router<HttpState> {
@@ -110,7 +116,10 @@ fn open(state: &HttpState, mut request: Request, mode: Form, streams: Vec<String
         streams,
         peer,
     };
-    let welcome = is_welcome(request.headers(), &state.settings.allowed_origins);
+    let turned_away = match turned_away(state, request.headers()) {
+        Ok(turned_away) => turned_away,
+        Err(problem) => return problem.into_response(),
+    };
     let hub = state.hub.clone();
     state.tasks.spawn_short("upgrade", async move {
         let Ok(Some((socket, read))) =
@@ -118,16 +127,9 @@ fn open(state: &HttpState, mut request: Request, mode: Form, streams: Vec<String
         else {
             return;
         };
-        if welcome {
-            hub.accept(socket, read, connecting);
-        } else {
-            // A browser cannot read a refused handshake, so it is told by a close it can read.
-            turn_away(
-                socket,
-                RULE_BROKEN,
-                "origin not allowed; see HAMA_ALLOWED_ORIGINS",
-            )
-            .await;
+        match turned_away {
+            None => hub.accept(socket, read, connecting),
+            Some(why) => why.tell(socket).await,
         }
     });
     switching(&accept)
@@ -236,23 +238,55 @@ fn is_welcome(headers: &HeaderMap, allowed: &[String]) -> bool {
     bare(from) == bare(host)
 }
 
-/// Closes with `code` and `reason`, waits for the peer to have read it, shuts the socket.
-async fn turn_away(mut socket: TcpStream, code: u16, reason: &'static str) {
-    let mut frame = vec![0x88, u8::try_from(reason.len() + 2).unwrap_or(2)];
-    frame.extend(code.to_be_bytes());
-    frame.extend(reason.as_bytes());
-    let farewell = async {
-        socket.write_all(&frame).await?;
-        socket.shutdown().await?;
-        let mut rest = [0; 512];
-        while socket.read(&mut rest).await? > 0 {}
-        Ok::<_, std::io::Error>(())
-    };
-    if !matches!(
-        tokio::time::timeout(CLOSED_WITHIN, farewell).await,
-        Ok(Ok(()))
-    ) {
-        tracing::debug!("a page that was turned away left without a word");
+/// Who may not come in: a page is upgraded and told, a bot gets the status.
+fn turned_away(state: &HttpState, headers: &HeaderMap) -> Result<Option<TurnedAway>, Problem> {
+    if !is_welcome(headers, &state.settings.allowed_origins) {
+        return Ok(Some(TurnedAway::ForeignOrigin));
+    }
+    if state.hub.connections() < state.settings.limits.connections {
+        return Ok(None);
+    }
+    if headers.contains_key(header::ORIGIN) {
+        return Ok(Some(TurnedAway::Full));
+    }
+    let detail = TurnedAway::Full.reason().to_owned();
+    Err(Problem::unavailable("at-capacity", detail))
+}
+
+impl TurnedAway {
+    fn close_code(self) -> u16 {
+        match self {
+            Self::ForeignOrigin => 1008,
+            Self::Full => 1013,
+        }
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::ForeignOrigin => "origin not allowed; see HAMA_ALLOWED_ORIGINS",
+            Self::Full => "at capacity; come back in 5 s or later",
+        }
+    }
+
+    /// Sends the close frame, waits for the peer to have read it, shuts the socket.
+    async fn tell(self, mut socket: TcpStream) {
+        let reason = self.reason();
+        let mut frame = vec![0x88, u8::try_from(reason.len() + 2).unwrap_or(2)];
+        frame.extend(self.close_code().to_be_bytes());
+        frame.extend(reason.as_bytes());
+        let farewell = async {
+            socket.write_all(&frame).await?;
+            socket.shutdown().await?;
+            let mut rest = [0; 512];
+            while socket.read(&mut rest).await? > 0 {}
+            Ok::<_, std::io::Error>(())
+        };
+        if !matches!(
+            tokio::time::timeout(CLOSED_WITHIN, farewell).await,
+            Ok(Ok(()))
+        ) {
+            tracing::debug!(why = ?self, "turned away, and left without a word");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Mono;
 use crate::engine::EngineHandle;
+use crate::hub::Hub;
 use crate::market::Interval;
 use crate::store::Store;
 use crate::tasks::Tasks;
@@ -53,6 +54,8 @@ pub struct HttpState {
     pub store: Store,
     /// Watch list, figures, charts, the exchange's clock.
     pub engine: EngineHandle,
+    /// Takes over the sockets of the feed.
+    pub hub: Hub,
     /// Settings of the room.
     pub settings: Arc<HttpSettings>,
     /// Where upgrades are spawned; long polls end when it stops.
@@ -66,7 +69,7 @@ pub struct HttpState {
 impl HttpState {
     /// WebSocket readers connected now.
     pub(super) fn connections(&self) -> usize {
-        0
+        self.hub.connections()
     }
 
     /// Whether the program is on its way out.
