@@ -1,0 +1,274 @@
+//! The store's promises: numbers without a hole, each identity once, changes before results, one moment per read.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{Batch, ChangeFilter, Item, MemoryStore, Occasion, Store, Write};
+use crate::market::{Interval, OpenTime, SeriesKey, SeriesStatus, Symbol, TimeMs};
+use crate::signal::{
+    ChangeBody, Correction, Recommendation, Seq, SignalChange, SignalResult, Source, Stand,
+};
+
+fn key(symbol: &str) -> SeriesKey {
+    SeriesKey::new(Symbol::parse(symbol).unwrap(), Interval::M15)
+}
+
+fn close_of(candle: i64) -> TimeMs {
+    Interval::M15.close_time(OpenTime::from_ms(candle * 900_000))
+}
+
+fn change(symbol: &str, candle: i64) -> Write {
+    Write::Change(ChangeBody::Signal(SignalChange {
+        key: key(symbol),
+        recommendation: Recommendation::Buy,
+        previous: Recommendation::Hold,
+        confidence: 0.8,
+        price: 1.0,
+        hama_close: 1.0,
+        ma: 1.0,
+        deviation_pct: 0.5,
+        candle_open_time: OpenTime::from_ms(candle * 900_000),
+        candle_close_time: close_of(candle),
+        last_cross_direction: 1,
+        last_cross_time: None,
+        event_time: close_of(candle).plus_ms(100),
+        source: Source::Stream,
+    }))
+}
+
+fn result(symbol: &str, occasion: Occasion) -> Write {
+    let result = SignalResult {
+        symbol: key(symbol).symbol,
+        interval: Interval::M15,
+        status: SeriesStatus::Live,
+        recommendation: Some(Recommendation::Buy),
+        confidence: None,
+        price: None,
+        hama_open: None,
+        hama_high: None,
+        hama_low: None,
+        hama_close: None,
+        ma: None,
+        deviation_pct: None,
+        body_color: None,
+        ma_trend: None,
+        last_cross_direction: 1,
+        last_cross_time: None,
+        bollinger: None,
+        candle_open_time: None,
+        candle_close_time: None,
+        change_seq: Seq::NONE,
+        changed_at: None,
+        holes: 0,
+        history: None,
+        event_time: TimeMs::new(0),
+        live: None,
+    };
+    Write::Result {
+        result: Box::new(result),
+        occasion,
+    }
+}
+
+/// `seq:prev_seq:symbol` of the changes in a batch, then `symbol@change_seq` of its results.
+fn shape(batch: &Batch) -> Vec<String> {
+    batch
+        .items
+        .iter()
+        .map(|item| match item {
+            Item::Change(change) => format!(
+                "{}:{}:{}",
+                change.seq,
+                change.prev_seq,
+                change.body.key().symbol
+            ),
+            Item::Result { result, .. } => format!("{}@{}", result.symbol, result.change_seq),
+            Item::Ended(_) | Item::Symbols { .. } | Item::Status(_) => "other".to_owned(),
+        })
+        .collect()
+}
+
+#[test]
+fn a_burst_is_numbered_by_close_time_then_symbol_and_stands_before_its_results() {
+    let store = MemoryStore::new(100);
+    let batch = store.write(vec![
+        result("B", Occasion::Close),
+        change("B", 2),
+        change("C", 1),
+        result("B", Occasion::Update),
+        change("A", 2),
+        result("A", Occasion::Close),
+    ]);
+    assert_eq!(shape(&batch), ["1:0:C", "2:0:A", "3:0:B", "A@2", "B@3"]);
+    let batch = store.write(vec![change("B", 3)]);
+    assert_eq!(
+        (shape(&batch), batch.head),
+        (vec!["4:3:B".to_owned()], Seq::new(4))
+    );
+}
+
+#[test]
+fn of_two_results_the_newer_stays_with_the_more_telling_occasion() {
+    let store = MemoryStore::new(100);
+    let batch = store.write(vec![
+        result("A", Occasion::FirstLive),
+        result("A", Occasion::Update),
+    ]);
+    assert!(matches!(
+        &batch.items[..],
+        [Item::Result {
+            occasion: Occasion::FirstLive,
+            ..
+        }]
+    ));
+}
+
+#[test]
+fn an_identity_that_was_numbered_is_never_numbered_again() {
+    let store = MemoryStore::new(100);
+    store.write(vec![change("A", 5)]);
+    let again = store.write(vec![change("A", 5), change("A", 4), change("A", 6)]);
+    assert_eq!(shape(&again), ["2:1:A"]);
+}
+
+#[test]
+fn a_correction_names_the_numbers_it_takes_back() {
+    let store = MemoryStore::new(100);
+    store.write(vec![change("A", 5), change("B", 5), change("A", 7)]);
+    let correction = Write::Change(ChangeBody::Correction(Correction {
+        key: key("A"),
+        revision: 1,
+        corrects: vec![close_of(5), close_of(7)],
+        stands: vec![Stand {
+            candle_close_time: close_of(6),
+            recommendation: Recommendation::Sell,
+            previous: Recommendation::Hold,
+        }],
+        recommendation: Recommendation::Sell,
+        previous: Recommendation::Buy,
+        candle_open_time: OpenTime::from_ms(4 * 900_000),
+        candle_close_time: close_of(4),
+        event_time: close_of(8),
+        source: Source::Rest,
+    }));
+    let batch = store.write(vec![correction.clone()]);
+    let [Item::Change(logged)] = &batch.items[..] else {
+        panic!("{batch:?}")
+    };
+    assert_eq!((logged.seq.get(), logged.prev_seq.get()), (4, 3));
+    assert_eq!(logged.corrects, [Seq::new(1), Seq::new(3)]);
+    assert_eq!(
+        logged.body.id().to_string(),
+        format!("A:15m:{}:1", close_of(4))
+    );
+    assert_eq!(shape(&store.write(vec![correction])), Vec::<String>::new());
+    assert_eq!(
+        shape(&store.write(vec![change("A", 8)])),
+        ["5:4:A"],
+        "the series goes on"
+    );
+}
+
+#[test]
+fn the_log_is_read_page_by_page_and_says_what_is_gone() {
+    let store = MemoryStore::new(10);
+    for candle in 0..25 {
+        store.write(vec![change(
+            if candle % 2 == 0 { "A" } else { "B" },
+            candle,
+        )]);
+    }
+    let page = |since: u64, limit| store.changes(Seq::new(since), limit, &ChangeFilter::default());
+    let numbers = |since, limit| {
+        page(since, limit)
+            .unwrap()
+            .changes
+            .iter()
+            .map(|c| c.seq.get())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(0, 3), [16, 17, 18], "0 is the oldest kept");
+    assert_eq!(numbers(15, 2), [16, 17]);
+    assert_eq!(numbers(24, 100), [25]);
+    assert_eq!(
+        (
+            page(20, 2).unwrap().next.get(),
+            page(24, 2).unwrap().next.get()
+        ),
+        (22, 25)
+    );
+    assert_eq!(numbers(25, 100), Vec::<u64>::new());
+    let gone = page(14, 2).unwrap_err();
+    assert_eq!((gone.kept_from.get(), gone.seq.get()), (16, 25));
+    assert!(page(26, 2).is_err(), "a number never given");
+    let only_b = ChangeFilter {
+        symbol: Some(key("B").symbol),
+        interval: None,
+    };
+    let page = store.changes(Seq::new(15), 2, &only_b).unwrap();
+    assert_eq!(
+        page.changes.iter().map(|c| c.seq.get()).collect::<Vec<_>>(),
+        [16, 18]
+    );
+}
+
+#[test]
+fn a_contract_that_left_the_watch_list_leaves_the_published_state() {
+    let store = MemoryStore::new(10);
+    store.write(vec![
+        result("A", Occasion::Close),
+        result("B", Occasion::Close),
+        change("A", 1),
+    ]);
+    let before = store.published();
+    let removed = vec![key("A").symbol];
+    store.write(vec![Write::Symbols {
+        added: Vec::new(),
+        removed,
+    }]);
+    assert_eq!(
+        store
+            .published()
+            .results
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>(),
+        [key("B")]
+    );
+    assert_eq!(
+        before.results.len(),
+        2,
+        "who holds a state keeps it as it was"
+    );
+    assert_eq!(
+        (before.seq, before.results[&key("A")].change_seq),
+        (Seq::new(1), Seq::new(1))
+    );
+}
+
+#[tokio::test]
+async fn every_reader_gets_every_batch_and_one_that_is_gone_holds_nobody_back() {
+    let store = Store::memory();
+    let (writes, inbox) = mpsc::channel(4);
+    let (to_reader, mut reader) = mpsc::channel::<Arc<Batch>>(1);
+    let (to_gone, gone) = mpsc::channel(1);
+    drop(gone);
+    let tasks = crate::tasks::Tasks::new();
+    tasks.spawn_short(
+        "writer",
+        store.clone().write_all(inbox, vec![to_gone, to_reader]),
+    );
+    let mut seen = 0;
+    for candle in 0..20 {
+        writes.send(vec![change("A", candle)]).await.unwrap();
+        if candle % 3 == 0 {
+            seen += reader.recv().await.unwrap().items.len();
+        }
+    }
+    drop(writes);
+    while let Some(batch) = reader.recv().await {
+        seen += batch.items.len();
+    }
+    assert_eq!((seen, store.published().seq), (20, Seq::new(20)));
+}
