@@ -67,14 +67,16 @@ pub(super) fn run(args: &TailArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn target(args: &TailArgs) -> Result<Target, String> {
-    let base = args.url.trim_end_matches('/');
-    let url = base.parse::<reqwest::Url>().ok();
-    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if url.is_none() {
+    let url = args.url.parse::<reqwest::Url>().ok().filter(|url| {
+        let web = matches!(url.scheme(), "http" | "https") && url.has_host();
+        web && url.query().is_none() && url.fragment().is_none()
+    });
+    let Some(url) = url else {
+        let url = &args.url;
         return Err(format!(
-            "--url '{base}': allowed: a URL such as http://127.0.0.1:5000"
+            "--url '{url}': allowed: a URL such as http://127.0.0.1:5000"
         ));
-    }
+    };
     let mut symbols = Vec::new();
     for text in &args.symbols {
         symbols.push(Symbol::parse_any_case(text).map_err(|bad| bad.to_string())?);
@@ -85,7 +87,7 @@ fn target(args: &TailArgs) -> Result<Target, String> {
     }
     let form = if args.json { Form::Json } else { Form::Line };
     Ok(Target {
-        base: base.to_owned(),
+        base: url.as_str().trim_end_matches('/').to_owned(),
         symbols,
         intervals,
         form,
