@@ -1,11 +1,147 @@
-//! `hamacast exchange` (under construction).
+//! `hamacast exchange`: the simulated Binance USD-M exchange alone, for engines and clients in other processes.
+//! It prints one line when it accepts, logs to stderr, and ends on Ctrl-C or SIGTERM.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::market::{Interval, TimeMs};
+use crate::simulator::{LegacyPaths, Simulator, SimulatorSettings, WeightTable};
+use crate::tasks::Tasks;
+
+/// Time for connections to end after the signal; the process has 5 s in all.
+const DRAIN: Duration = Duration::from_millis(4_500);
 
 /// Arguments of `exchange`.
 #[derive(Debug, clap::Args)]
-pub(super) struct ExchangeArgs {}
+pub(super) struct ExchangeArgs {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(
+        long,
+        env = "HAMA_LISTEN",
+        default_value = "127.0.0.1:5100",
+        value_name = "ADDR:PORT"
+    )]
+    listen: SocketAddr,
+    /// Seed of the generated market: same seed, same candles
+    #[arg(long, env = "HAMA_SEED", default_value_t = 1)]
+    seed: u64,
+    /// Generated USDT perpetuals, 1 to 600
+    #[arg(long, env = "HAMA_SYMBOLS", default_value_t = 125)]
+    symbols: usize,
+    /// Intervals that will be asked for; history reaches back 5,000 candles of the longest
+    #[arg(long, env = "HAMA_INTERVALS", default_value = "15m,1h,4h", value_delimiter = ',', value_parser = parse_interval)]
+    intervals: Vec<Interval>,
+    /// How many times as fast as real time the exchange's clock runs, 1 to 3600
+    #[arg(long, env = "HAMA_SPEED", default_value_t = 1.0)]
+    speed: f64,
+    /// The exchange's time at the start, Unix ms [default: now; with --replay the open of candle 600 of the file that
+    /// begins last]
+    #[arg(long, env = "HAMA_START_MS", value_name = "MS")]
+    start_ms: Option<i64>,
+    /// Play the <SYMBOL>-<interval>.csv files of a directory instead of the generated market
+    #[arg(long, env = "HAMA_REPLAY", value_name = "DIR")]
+    replay: Option<PathBuf>,
+    /// Real milliseconds between two pushes of open candles, 10 to 10000
+    #[arg(long, env = "HAMA_UPDATE_MS", default_value_t = 250, value_name = "MS")]
+    update_ms: u64,
+    /// Real milliseconds by which every REST answer is late
+    #[arg(long, env = "HAMA_LATENCY_MS", default_value_t = 0, value_name = "MS")]
+    latency_ms: u64,
+    /// Which table of request weights is charged for candles
+    #[arg(long, env = "HAMA_WEIGHTS", default_value = "measured")]
+    weights: Weights,
+    /// Serve candles on the unrouted /ws and /stream too, which the live exchange no longer does
+    #[arg(long, env = "HAMA_LEGACY_SERVES_MARKET")]
+    legacy_serves_market: bool,
+}
 
-pub(super) fn run(_args: ExchangeArgs) -> anyhow::Result<ExitCode> {
-    Ok(ExitCode::SUCCESS)
+/// Names of the weight tables.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Weights {
+    /// As measured on the live exchange
+    Measured,
+    /// As documented
+    Doc,
+}
+
+fn parse_interval(text: &str) -> Result<Interval, crate::market::BadInterval> {
+    Interval::parse(text.trim())
+}
+
+impl ExchangeArgs {
+    fn settings(self) -> SimulatorSettings {
+        SimulatorSettings {
+            seed: self.seed,
+            symbols: self.symbols,
+            intervals: self.intervals,
+            speed: self.speed,
+            start: self.start_ms.map(TimeMs::new),
+            replay: self.replay,
+            update_every: Duration::from_millis(self.update_ms),
+            latency: Duration::from_millis(self.latency_ms),
+            weights: match self.weights {
+                Weights::Measured => WeightTable::Measured,
+                Weights::Doc => WeightTable::Documented,
+            },
+            legacy_paths: if self.legacy_serves_market {
+                LegacyPaths::Market
+            } else {
+                LegacyPaths::PublicOnly
+            },
+            ..SimulatorSettings::default()
+        }
+    }
+}
+
+pub(super) fn run(args: ExchangeArgs) -> anyhow::Result<ExitCode> {
+    // Another command may have set it up; then its choice stands.
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .try_init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime did not start")?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: ExchangeArgs) -> anyhow::Result<ExitCode> {
+    let tasks = Tasks::new();
+    let listen = args.listen;
+    let simulator = match Simulator::start(args.settings(), listen, &tasks).await {
+        Ok(simulator) => simulator,
+        Err(error) if error.is_usage() => {
+            eprintln!("hamacast: {error}");
+            return Ok(ExitCode::from(2));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    println!("listening on http://{}", simulator.local_addr());
+    let asked = tokio::select! {
+        asked = stop_signal() => asked.context("signals cannot be waited for")?,
+        () = tasks.stopping() => "a task that ended",
+    };
+    tracing::info!(by = asked, "stopping");
+    let failed = tasks.is_stopping();
+    tasks.drain(DRAIN).await;
+    Ok(if failed {
+        ExitCode::from(1)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Resolves with the name of the signal that asks the process to stop.
+async fn stop_signal() -> std::io::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    })
 }

@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
+use super::watched::Watched;
 use crate::indicator::{BandState, BodyColor};
-use crate::market::{Interval, OpenTime, Symbol};
-use crate::signal::Recommendation;
+use crate::market::{Candle, Interval, OpenTime, Symbol};
+use crate::signal::{Analysis, Recommendation};
 
 /// One candle of a chart; missing values are null.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
@@ -62,4 +63,59 @@ pub struct Chart {
     pub interval: Interval,
     /// The candles; the last may be open.
     pub candles: Vec<ChartRow>,
+}
+
+/// The last `limit` candles of a series, the open one included: recomputed from the checkpoint, as confirmed.
+pub(super) fn of(watched: &Watched, limit: usize) -> Chart {
+    let mut analyzer = watched.checkpoint().clone();
+    let mut previous = analyzer.last().map(|last| last.recommendation);
+    let mut candles: Vec<ChartRow> = Vec::new();
+    for candle in watched.series().history() {
+        let analysis = analyzer.push(candle);
+        let change = previous.is_some_and(|previous| previous != analysis.recommendation);
+        previous = Some(analysis.recommendation);
+        candles.push(row(candle, &analysis, Closed::Yes { change }));
+    }
+    if let Some(open) = watched.series().open_candle() {
+        candles.push(row(open, &analyzer.peek(open), Closed::No));
+    }
+    candles.drain(..candles.len().saturating_sub(limit));
+    Chart {
+        symbol: watched.key().symbol.clone(),
+        interval: watched.key().interval,
+        candles,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Closed {
+    Yes { change: bool },
+    No,
+}
+
+fn row(candle: &Candle, analysis: &Analysis, closed: Closed) -> ChartRow {
+    let values = &analysis.values;
+    let recommendation = values.ma.map(|_| analysis.recommendation);
+    ChartRow {
+        open_time: candle.open_time,
+        open: candle.open,
+        high: candle.high,
+        low: candle.low,
+        close: candle.close,
+        volume: candle.volume,
+        closed: matches!(closed, Closed::Yes { .. }),
+        hama_open: values.hama_open,
+        hama_high: values.hama_high,
+        hama_low: values.hama_low,
+        hama_close: values.hama_close,
+        ma: values.ma,
+        bb_upper: values.bb_upper,
+        bb_basis: values.bb_basis,
+        bb_lower: values.bb_lower,
+        bb_state: values.bb_state,
+        body_color: values.body_color,
+        cross: analysis.cross.number(),
+        recommendation,
+        change: recommendation.filter(|_| matches!(closed, Closed::Yes { change: true })),
+    }
 }

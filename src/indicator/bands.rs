@@ -134,15 +134,19 @@ mod tests {
     fn small_moves_on_a_high_price_are_not_lost() {
         let mut bands = bands(400);
         let mut last = None;
+        let tick = 2.0_f64.powi(-14);
         for i in 0..10_000 {
-            last = bands.push(if i % 2 == 0 { 950_000.25 } else { 950_000.75 });
+            last = bands.push(if i % 2 == 0 {
+                950_000.0
+            } else {
+                950_000.0 + tick
+            });
         }
-        // Exact binary fractions: mean 950000.5, deviation 0.25; a sum of squares of the prices has no digit left of it.
+        // Exact binary fractions: half a tick of mean and of deviation, of which the squares of the prices hold no digit.
         let last = last.unwrap();
-        assert_eq!(
-            (last.basis, last.upper, last.lower),
-            (950_000.5, 950_001.0, 950_000.0)
-        );
+        let basis = 950_000.0 + tick / 2.0;
+        assert_eq!((last.basis, last.upper), (basis, basis + tick));
+        assert_eq!((last.lower, last.width), (basis - tick, 2.0 * tick / basis));
     }
 
     #[test]

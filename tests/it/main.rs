@@ -6,8 +6,11 @@
     reason = "a test says by a panic what it found"
 )]
 
+mod analyze;
+mod binance_adapter;
 mod commands;
 mod documents;
+mod golden;
 mod house;
 mod support;
 mod tail;

@@ -156,3 +156,35 @@ fn next<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
     seq.next_element()?
         .ok_or_else(|| serde::de::Error::invalid_length(index, &RowVisitor))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::binance::mutate::mutations;
+    use crate::market::{Interval, SeriesKey, Symbol};
+
+    #[test]
+    fn h32_no_mutation_of_an_answer_yields_a_candle_that_breaks_a_promise() {
+        let body = r#"[[60000,"2","3","1","2.5","7",119999,"9",3,"8","6","0"],[120000,"2","3","1","2.5","7",179999,"9"]]"#;
+        let request = CandleRequest {
+            key: SeriesKey::new(Symbol::parse("BTCUSDT").unwrap(), Interval::M1),
+            from: Some(OpenTime::from_ms(60_000)),
+            until: OpenTime::from_ms(120_000),
+            limit: 2,
+        };
+        assert_eq!(read(body.as_bytes(), &request).unwrap().len(), 2);
+        let mut good = 0;
+        for body in mutations(body, 20_000) {
+            let Ok(candles) = read(&body, &request) else {
+                continue;
+            };
+            good += 1;
+            assert!(candles.len() <= 2);
+            assert!(candles.iter().all(|candle| candle.check().is_ok()));
+            assert!(candles.is_sorted_by(|a, b| a.open_time < b.open_time));
+            let opens = [60_000, 120_000];
+            assert!(candles.iter().all(|c| opens.contains(&c.open_time.ms())));
+        }
+        assert!((500..15_000).contains(&good), "{good} of 20,000 read");
+    }
+}

@@ -1,6 +1,8 @@
 //! What the exchange says of itself: its time, its contracts, their last 24 hours. Rows are read one by one, so that a row
 //! nobody can read loses itself and no other (hazard 33); words nobody knows read as `Other`.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -62,9 +64,23 @@ struct WireTicker {
 pub(super) async fn server_time(rest: &Rest) -> Result<ServerTime, ExchangeError> {
     let asked = Mono::now();
     let body = get(rest, TIME_PATH, 1).await?;
-    let round_trip = std::time::Duration::from_millis(Mono::now().ms_since(asked).max(1));
+    read_time(
+        &body,
+        Duration::from_millis(Mono::now().ms_since(asked).max(1)),
+    )
+}
+
+pub(super) async fn contracts(rest: &Rest) -> Result<Rows<Contract>, ExchangeError> {
+    read_contracts(&get(rest, CONTRACTS_PATH, 1).await?)
+}
+
+pub(super) async fn tickers(rest: &Rest) -> Result<Rows<Ticker>, ExchangeError> {
+    read_tickers(&get(rest, TICKERS_PATH, 40).await?)
+}
+
+fn read_time(body: &[u8], round_trip: Duration) -> Result<ServerTime, ExchangeError> {
     let wire: WireTime =
-        serde_json::from_slice(&body).map_err(|source| unreadable(TIME_PATH, source))?;
+        serde_json::from_slice(body).map_err(|source| unreadable(TIME_PATH, source))?;
     let speed = wire.sim_speed.unwrap_or(1.0);
     if wire.server_time <= 0 || !(speed > 0.0 && speed <= SPEED_MAX) {
         return Err(senseless(
@@ -80,20 +96,18 @@ pub(super) async fn server_time(rest: &Rest) -> Result<ServerTime, ExchangeError
     })
 }
 
-pub(super) async fn contracts(rest: &Rest) -> Result<Rows<Contract>, ExchangeError> {
-    let body = get(rest, CONTRACTS_PATH, 1).await?;
+fn read_contracts(body: &[u8]) -> Result<Rows<Contract>, ExchangeError> {
     let info: WireInfo<'_> =
-        serde_json::from_slice(&body).map_err(|source| unreadable(CONTRACTS_PATH, source))?;
+        serde_json::from_slice(body).map_err(|source| unreadable(CONTRACTS_PATH, source))?;
     rows(CONTRACTS_PATH, &info.symbols, |row| {
         let wire: WireContract = serde_json::from_str(row).ok()?;
         Some(Some(wire.into_contract()))
     })
 }
 
-pub(super) async fn tickers(rest: &Rest) -> Result<Rows<Ticker>, ExchangeError> {
-    let body = get(rest, TICKERS_PATH, 40).await?;
+fn read_tickers(body: &[u8]) -> Result<Rows<Ticker>, ExchangeError> {
     let listed: Vec<&RawValue> =
-        serde_json::from_slice(&body).map_err(|source| unreadable(TICKERS_PATH, source))?;
+        serde_json::from_slice(body).map_err(|source| unreadable(TICKERS_PATH, source))?;
     rows(TICKERS_PATH, &listed, |row| {
         let wire: WireTicker = serde_json::from_str(row).ok()?;
         if wire.st == Some(COIN_MARGINED) {
@@ -182,4 +196,36 @@ fn unreadable(path: &'static str, source: serde_json::Error) -> ExchangeError {
 
 fn senseless(path: &'static str, why: &'static str) -> ExchangeError {
     unreadable(path, serde::de::Error::custom(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::binance::mutate::mutations;
+
+    #[test]
+    fn no_mutation_of_a_listing_is_worse_than_refused() {
+        let contracts = r#"{"symbols":[{"symbol":"BTCUSDT","contractType":"PERPETUAL","onboardDate":1569398400000,
+            "status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","marginAsset":"USDT",
+            "filters":[{"filterType":"PRICE_FILTER","tickSize":"0.10"}]}]}"#;
+        let tickers = r#"[{"symbol":"BTCUSDT","lastPrice":"1.5","priceChangePercent":"-1","quoteVolume":"7"}]"#;
+        let time = r#"{"serverTime":1791383675683,"simSpeed":60.5}"#;
+        let mut read = 0;
+        for body in mutations(contracts, 5_000) {
+            read += usize::from(
+                read_contracts(&body)
+                    .is_ok_and(|rows| rows.rows.iter().all(|row| row.tick_size != Some(0.0))),
+            );
+        }
+        for body in mutations(tickers, 5_000) {
+            read += usize::from(read_tickers(&body).is_ok());
+        }
+        for body in mutations(time, 5_000) {
+            if let Ok(time) = read_time(&body, Duration::ZERO) {
+                assert!(time.speed > 0.0 && time.speed.is_finite());
+                read += 1;
+            }
+        }
+        assert!((1_000..14_000).contains(&read), "{read} of 15,000 read");
+    }
 }

@@ -5,6 +5,8 @@
 mod decimal;
 mod klines;
 mod listing;
+#[cfg(test)]
+mod mutate;
 mod rest;
 mod row;
 mod stream;

@@ -1,0 +1,181 @@
+//! What can be set about the simulated exchange, and what is refused.
+//! Exchange time is simulated; what is named `real` here is this machine's time whatever the speed is.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::market::{Interval, TimeMs};
+
+/// Which table of request weights is charged for candles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeightTable {
+    /// As measured on the live exchange in October 2026: 100 rows cost 1, 500 cost 2, no `limit` costs 5.
+    #[default]
+    Measured,
+    /// As documented: 99 rows cost 1, 499 cost 2, no `limit` is 500 rows and costs 5.
+    Documented,
+}
+
+/// What the unrouted paths `/ws` and `/stream` serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LegacyPaths {
+    /// Acknowledge candle streams and deliver nothing, as the live exchange does since April 2026.
+    #[default]
+    PublicOnly,
+    /// Deliver candles as `/market` does: for old clients.
+    Market,
+}
+
+/// Settings of one simulated exchange.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SimulatorSettings {
+    /// Seed of the generated market: same seed, same candles.
+    pub seed: u64,
+    /// Generated USDT perpetuals that are trading, 1 to 600; rows a client must filter out come on top.
+    pub symbols: usize,
+    /// Intervals that clients will ask for: history reaches back 5,000 candles of the longest.
+    pub intervals: Vec<Interval>,
+    /// How many times as fast as real time the exchange's clock runs, 1 to 3,600.
+    pub speed: f64,
+    /// The exchange's time at the start; `None`: the wall clock, or with `replay` the open of candle 600 of the file
+    /// that begins last.
+    pub start: Option<TimeMs>,
+    /// A directory of `<SYMBOL>-<interval>.csv` files to play instead of the generated market.
+    pub replay: Option<PathBuf>,
+    /// Real time between two pushes of open candles, 10 ms to 10 s.
+    pub update_every: Duration,
+    /// Real time by which every REST answer is late.
+    pub latency: Duration,
+    /// Request weights charged for candles.
+    pub weights: WeightTable,
+    /// What `/ws` and `/stream` serve.
+    pub legacy_paths: LegacyPaths,
+    /// Real time between two pings of the server.
+    pub ping_every: Duration,
+    /// Real time without a pong after which a connection is cut.
+    pub pong_timeout: Duration,
+    /// Real time after which a stream connection is cut.
+    pub max_age: Duration,
+}
+
+/// Why a simulated exchange did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulatorError {
+    /// A setting out of its range.
+    #[error("{name} is {value}: allowed {allowed}")]
+    Setting {
+        /// The command-line option.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// The replay directory or one of its files cannot be read.
+    #[error("{path}: {source}")]
+    Unreadable {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A replay file that is not one.
+    #[error("{path}: {reason}")]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line's number.
+        reason: String,
+    },
+    /// The address cannot be listened on.
+    #[error("{address}: cannot listen: {source}")]
+    Listen {
+        /// The address asked for.
+        address: std::net::SocketAddr,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl SimulatorError {
+    /// Whether the user's settings or files are at fault rather than the machine.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Setting { .. } | Self::Unreadable { .. } | Self::BadFile { .. } => true,
+            Self::Listen { .. } => false,
+        }
+    }
+}
+
+impl Default for SimulatorSettings {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            symbols: 125,
+            intervals: vec![Interval::M15, Interval::H1, Interval::H4],
+            speed: 1.0,
+            start: None,
+            replay: None,
+            update_every: Duration::from_millis(250),
+            latency: Duration::ZERO,
+            weights: WeightTable::Measured,
+            legacy_paths: LegacyPaths::PublicOnly,
+            ping_every: Duration::from_secs(180),
+            pong_timeout: Duration::from_secs(600),
+            max_age: Duration::from_secs(24 * 3_600),
+        }
+    }
+}
+
+impl SimulatorSettings {
+    /// Most generated contracts.
+    pub const MAX_SYMBOLS: usize = 600;
+    /// Fastest clock.
+    pub const MAX_SPEED: f64 = 3_600.0;
+
+    /// The first setting out of its range.
+    pub(super) fn check(&self) -> Result<(), SimulatorError> {
+        let refuse = |name, value: String, allowed| {
+            Err(SimulatorError::Setting {
+                name,
+                value,
+                allowed,
+            })
+        };
+        if !(1..=Self::MAX_SYMBOLS).contains(&self.symbols) {
+            return refuse("--symbols", self.symbols.to_string(), "1 to 600");
+        }
+        if !(1.0..=Self::MAX_SPEED).contains(&self.speed) {
+            return refuse("--speed", self.speed.to_string(), "1 to 3600");
+        }
+        let update_ms = self.update_every.as_millis();
+        if !(10..=10_000).contains(&update_ms) {
+            return refuse("--update-ms", update_ms.to_string(), "10 to 10000");
+        }
+        if self.latency > Duration::from_secs(60) {
+            return refuse(
+                "--latency-ms",
+                self.latency.as_millis().to_string(),
+                "0 to 60000",
+            );
+        }
+        if self.intervals.is_empty() {
+            return refuse(
+                "--intervals",
+                "empty".into(),
+                "one or more, comma separated",
+            );
+        }
+        // 1 ms after the epoch to the year 2100: what the calendar and the generator are tested for.
+        if self
+            .start
+            .is_some_and(|start| !(1..4_102_444_800_000).contains(&start.ms()))
+        {
+            let value = self.start.map_or(0, TimeMs::ms).to_string();
+            return refuse("--start-ms", value, "Unix milliseconds up to the year 2100");
+        }
+        Ok(())
+    }
+}

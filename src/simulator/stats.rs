@@ -1,0 +1,353 @@
+//! What clients did: counts per address and per connection, and every rule they broke. Tests assert that the list of
+//! violations of a well-behaved client is empty. Bounded: the oldest ended connections and the violations past the
+//! first thousand are only counted.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::weights::Verdict;
+use crate::clock::Mono;
+
+/// Violations and ended connections kept word for word.
+const KEPT: usize = 1_000;
+/// Unknown stream names kept per connection.
+const KEPT_NAMES: usize = 20;
+/// Stream connections an address may open in five real minutes.
+const CONNECTIONS_PER_WINDOW: usize = 300;
+const CONNECTION_WINDOW_MS: u64 = 300_000;
+
+/// Everything counted so far, as `/sim/stats` shows it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct StatsReport {
+    /// Sums over all addresses.
+    pub totals: Counts,
+    /// Per client address.
+    pub clients: BTreeMap<String, Counts>,
+    /// Per stream connection, oldest first; the last thousand that ended and all that are open.
+    pub connections: Vec<ConnectionReport>,
+    /// Rules that were broken, oldest first, the first thousand.
+    pub violations: Vec<Violation>,
+    /// How many rules were broken in all.
+    pub violation_count: u64,
+}
+
+/// Counts of one address.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Counts {
+    /// REST requests.
+    pub requests: u64,
+    /// REST requests by path.
+    pub requests_by_path: BTreeMap<String, u64>,
+    /// REST requests that were answered with a 4xx.
+    pub refused: u64,
+    /// Highest weight used in one minute of exchange time.
+    pub weight_peak: u32,
+    /// Requests answered with 429.
+    pub requests_while_limited: u64,
+    /// Requests answered with 418.
+    pub requests_while_banned: u64,
+    /// Bytes of REST bodies sent, after compression.
+    pub rest_bytes_sent: u64,
+    /// Stream connections opened.
+    pub ws_connections: u64,
+    /// Stream connections open now.
+    pub ws_open: u64,
+    /// Bytes of stream messages sent.
+    pub ws_bytes_sent: u64,
+}
+
+/// Counts of one stream connection.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ConnectionReport {
+    /// Its number, from 1.
+    pub id: u64,
+    /// The client's address.
+    pub client: String,
+    /// The path and query it connected to.
+    pub path: String,
+    /// Whether it is open.
+    pub open: bool,
+    /// Why it ended.
+    pub ended: Option<String>,
+    /// Messages received.
+    pub messages_received: u64,
+    /// Most messages received within a second of real time.
+    pub messages_per_second_peak: u64,
+    /// Names it is subscribed to (to at its end).
+    pub streams: usize,
+    /// Most names it was subscribed to.
+    pub streams_peak: usize,
+    /// Names it asked for that deliver nothing here: unknown, wrong case, wrong path.
+    pub unknown_names: u64,
+    /// The first of them.
+    pub unknown_name_examples: BTreeSet<String>,
+    /// Pings of the server that were not answered before the next.
+    pub pongs_missed: u64,
+    /// Messages sent.
+    pub messages_sent: u64,
+    /// Bytes of messages sent.
+    pub bytes_sent: u64,
+}
+
+/// A rule that a client broke.
+#[derive(Debug, Clone, Serialize)]
+pub struct Violation {
+    /// Exchange time, Unix ms.
+    pub time_ms: i64,
+    /// The client's address.
+    pub client: String,
+    /// The connection's number, for rules about streams.
+    pub connection: Option<u64>,
+    /// Which rule.
+    pub rule: Rule,
+    /// In words.
+    pub detail: String,
+}
+
+/// Rules a client must keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// At most 2,400 weight in a minute.
+    Weight,
+    /// No request while banned.
+    RequestDuringBan,
+    /// At most 10 messages a second.
+    MessageRate,
+    /// At most 1,024 streams on a connection.
+    StreamCount,
+    /// At most 300 connections in 5 minutes.
+    ConnectionRate,
+    /// A pong for every ping.
+    MissingPong,
+}
+
+/// The books.
+#[derive(Debug, Default)]
+pub(super) struct Stats(Mutex<Books>);
+
+/// The counts of one connection, shared between its session and the books.
+pub(super) type SharedConnection = Arc<Mutex<ConnectionReport>>;
+
+#[derive(Debug, Default)]
+struct Books {
+    clients: BTreeMap<IpAddr, Counts>,
+    connections: BTreeMap<u64, (IpAddr, SharedConnection)>,
+    ended: VecDeque<u64>,
+    last_id: u64,
+    opened: BTreeMap<IpAddr, VecDeque<Mono>>,
+    violations: Vec<Violation>,
+    violation_count: u64,
+}
+
+impl Stats {
+    /// One REST request and what became of it.
+    pub(super) fn request(
+        &self,
+        client: IpAddr,
+        path: &str,
+        verdict: Option<Verdict>,
+        time_ms: i64,
+    ) {
+        let mut books = self.books();
+        let counts = books.clients.entry(client).or_default();
+        counts.requests += 1;
+        // Paths that do not exist share one line: a scanner must not fill the memory.
+        let known = path.starts_with("/fapi/v1/") || path.starts_with("/sim/");
+        let line = if known && path.len() < 64 {
+            path
+        } else {
+            "other"
+        };
+        if counts.requests_by_path.len() < KEPT_NAMES || counts.requests_by_path.contains_key(line)
+        {
+            *counts.requests_by_path.entry(line.to_owned()).or_insert(0) += 1;
+        }
+        match verdict {
+            None => {}
+            Some(Verdict::Served { used }) => counts.weight_peak = counts.weight_peak.max(used),
+            Some(Verdict::Limited { used, .. }) => {
+                counts.weight_peak = counts.weight_peak.max(used);
+                counts.requests_while_limited += 1;
+                let detail = format!("{path}: {used} weight in this minute, 2400 allowed");
+                books.broken(client, None, Rule::Weight, detail, time_ms);
+            }
+            Some(Verdict::Banned { until, .. }) => {
+                counts.requests_while_banned += 1;
+                let detail = format!("{path}: banned until {until}");
+                books.broken(client, None, Rule::RequestDuringBan, detail, time_ms);
+            }
+        }
+    }
+
+    /// The REST answer's size and whether it was a refusal.
+    pub(super) fn answered(&self, client: IpAddr, status: u16, bytes: usize) {
+        let mut books = self.books();
+        let counts = books.clients.entry(client).or_default();
+        counts.rest_bytes_sent += bytes as u64;
+        counts.refused += u64::from((400..500).contains(&status));
+    }
+
+    /// A stream connection was accepted.
+    pub(super) fn connected(
+        &self,
+        client: SocketAddr,
+        path: &str,
+        time_ms: i64,
+    ) -> SharedConnection {
+        let mut books = self.books();
+        books.last_id += 1;
+        let id = books.last_id;
+        let report = ConnectionReport {
+            id,
+            client: client.to_string(),
+            path: path.chars().take(200).collect(),
+            open: true,
+            ..ConnectionReport::default()
+        };
+        let shared = Arc::new(Mutex::new(report));
+        books
+            .connections
+            .insert(id, (client.ip(), Arc::clone(&shared)));
+        let counts = books.clients.entry(client.ip()).or_default();
+        counts.ws_connections += 1;
+        counts.ws_open += 1;
+        let opened = books.opened.entry(client.ip()).or_default();
+        let now = Mono::now();
+        opened.push_back(now);
+        while opened
+            .front()
+            .is_some_and(|at| now.ms_since(*at) > CONNECTION_WINDOW_MS)
+        {
+            opened.pop_front();
+        }
+        let in_window = opened.len();
+        if in_window > CONNECTIONS_PER_WINDOW {
+            let detail = format!("{in_window} connections in 5 minutes");
+            books.broken(client.ip(), Some(id), Rule::ConnectionRate, detail, time_ms);
+        }
+        shared
+    }
+
+    /// A stream connection has ended.
+    pub(super) fn ended(&self, connection: &SharedConnection, why: &str) {
+        let (id, bytes) = {
+            let mut report = lock(connection);
+            report.open = false;
+            report.ended = Some(why.to_owned());
+            (report.id, report.bytes_sent)
+        };
+        let mut books = self.books();
+        if let Some(client) = books.connections.get(&id).map(|(client, _)| *client) {
+            let counts = books.clients.entry(client).or_default();
+            counts.ws_open = counts.ws_open.saturating_sub(1);
+            counts.ws_bytes_sent += bytes;
+        }
+        books.ended.push_back(id);
+        if books.ended.len() > KEPT
+            && let Some(oldest) = books.ended.pop_front()
+        {
+            books.connections.remove(&oldest);
+        }
+    }
+
+    /// A rule was broken on a stream connection.
+    pub(super) fn broken_by(
+        &self,
+        connection: &SharedConnection,
+        rule: Rule,
+        detail: String,
+        time_ms: i64,
+    ) {
+        let id = lock(connection).id;
+        let mut books = self.books();
+        if let Some(client) = books.connections.get(&id).map(|(client, _)| *client) {
+            books.broken(client, Some(id), rule, detail, time_ms);
+        }
+    }
+
+    /// All of it.
+    pub(super) fn report(&self) -> StatsReport {
+        let books = self.books();
+        let mut report = StatsReport {
+            violations: books.violations.clone(),
+            violation_count: books.violation_count,
+            ..StatsReport::default()
+        };
+        let mut clients = books.clients.clone();
+        for (client, connection) in books.connections.values() {
+            let connection = lock(connection).clone();
+            if connection.open {
+                clients.entry(*client).or_default().ws_bytes_sent += connection.bytes_sent;
+            }
+            report.connections.push(connection);
+        }
+        for (client, counts) in clients {
+            report.totals.add(&counts);
+            report.clients.insert(client.to_string(), counts);
+        }
+        report
+    }
+
+    fn books(&self) -> std::sync::MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ConnectionReport {
+    /// A name that delivers nothing was asked for.
+    pub(super) fn asked_for_unknown(&mut self, name: &str) {
+        self.unknown_names += 1;
+        if self.unknown_name_examples.len() < KEPT_NAMES {
+            self.unknown_name_examples
+                .insert(name.chars().take(64).collect());
+        }
+    }
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        for (path, count) in &other.requests_by_path {
+            *self.requests_by_path.entry(path.clone()).or_insert(0) += count;
+        }
+        self.refused += other.refused;
+        self.weight_peak = self.weight_peak.max(other.weight_peak);
+        self.requests_while_limited += other.requests_while_limited;
+        self.requests_while_banned += other.requests_while_banned;
+        self.rest_bytes_sent += other.rest_bytes_sent;
+        self.ws_connections += other.ws_connections;
+        self.ws_open += other.ws_open;
+        self.ws_bytes_sent += other.ws_bytes_sent;
+    }
+}
+
+impl Books {
+    fn broken(
+        &mut self,
+        client: IpAddr,
+        connection: Option<u64>,
+        rule: Rule,
+        detail: String,
+        time_ms: i64,
+    ) {
+        self.violation_count += 1;
+        if self.violations.len() < KEPT {
+            self.violations.push(Violation {
+                time_ms,
+                client: client.to_string(),
+                connection,
+                rule,
+                detail,
+            });
+        }
+    }
+}
+
+/// The counts of a connection, locked.
+pub(super) fn lock(connection: &SharedConnection) -> std::sync::MutexGuard<'_, ConnectionReport> {
+    connection.lock().unwrap_or_else(PoisonError::into_inner)
+}

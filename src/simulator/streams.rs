@@ -1,0 +1,471 @@
+//! The streams: which names deliver what, who listens, and the one task that makes the events.
+//! An event is written once and shared by all who listen. Open candles are pushed every `update_every` of real time if
+//! they changed; every close is sent, in order, however many candles passed since the last push.
+//! A listener whose queue is full is cut off: nobody waits for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::World;
+use super::bar::Bar;
+use super::catalogue::{Catalogue, ContractId};
+use super::server::percent_decoded;
+use super::settings::LegacyPaths;
+use super::wire::{self, Closed};
+use crate::clock::Mono;
+use crate::market::{Interval, OpenTime, TimeMs};
+
+/// Events of one push to one connection.
+pub(super) type Batch = Vec<Utf8Bytes>;
+/// Pushes that may wait for a connection: 16 s at 250 ms. Then it is cut off.
+pub(super) const QUEUE_BATCHES: usize = 64;
+const TICKERS_EVERY_MS: u64 = 1_000;
+
+/// The first segment of a stream path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    /// `/market`: candles and tickers.
+    Market,
+    /// `/public`: books, of which there are none here.
+    Public,
+    /// `/private`: user data, of which there is none here.
+    Private,
+    /// No first segment: what it serves is a setting.
+    Legacy,
+}
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The event alone.
+    Raw,
+    /// `{"stream":name,"data":event}`.
+    Combined,
+}
+
+/// What a stream path asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Route {
+    /// Which door.
+    pub door: Door,
+    /// How events are written at first.
+    pub form: Form,
+    /// Names subscribed to by the path.
+    pub names: Vec<String>,
+}
+
+/// A stream that exists. Ordered by interval, so that the first one closes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum StreamKey {
+    /// Candles of a contract.
+    Candles {
+        interval: Interval,
+        contract: ContractId,
+        kind: CandleKind,
+    },
+    /// `!ticker@arr`.
+    Tickers,
+    /// `!contractInfo`.
+    ContractInfo,
+}
+
+/// Which event carries the candles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CandleKind {
+    Kline,
+    Continuous,
+}
+
+/// Who listens to what.
+#[derive(Debug, Default)]
+pub(super) struct Streams(Mutex<Registry>);
+
+#[derive(Debug, Default)]
+struct Registry {
+    listeners: BTreeMap<u64, Listener>,
+    live: BTreeMap<StreamKey, Live>,
+}
+
+/// One connection's end of the deliveries.
+#[derive(Debug)]
+pub(super) struct Listener {
+    /// How it wants events written.
+    pub form: Form,
+    /// Into its session.
+    pub queue: mpsc::Sender<Batch>,
+    /// Ends its session when it is too slow.
+    pub cut: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Live {
+    name: String,
+    /// The candle that is open: the next to close.
+    cursor: OpenTime,
+    /// The open candle as last pushed.
+    pushed: Option<Bar>,
+    listeners: BTreeSet<u64>,
+}
+
+/// What a pass of the streams task sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Closes,
+    ClosesAndOpen,
+}
+
+impl Route {
+    /// Reads `/market/stream?streams=a/b`, `/ws/a/b` and the like; `None`: no stream path.
+    pub(super) fn at(path: &str, query: &str) -> Option<Self> {
+        let doors = [
+            ("/market", Door::Market),
+            ("/public", Door::Public),
+            ("/private", Door::Private),
+        ];
+        let (door, rest) = doors
+            .into_iter()
+            .find_map(|(prefix, door)| Some((door, path.strip_prefix(prefix)?)))
+            .unwrap_or((Door::Legacy, path));
+        let mut segments = rest.strip_prefix('/')?.split('/');
+        let names = |text: &str| -> Vec<String> {
+            let names = text.split('/').filter(|name| !name.is_empty());
+            // ccxt appends a connection number to the path: no stream.
+            let names = names.filter(|name| !name.bytes().all(|byte| byte.is_ascii_digit()));
+            names.map(str::to_owned).collect()
+        };
+        match segments.next()? {
+            "ws" => Some(Self {
+                door,
+                form: Form::Raw,
+                names: segments.flat_map(|s| names(&percent_decoded(s))).collect(),
+            }),
+            "stream" => {
+                let mut parts = query
+                    .split('&')
+                    .filter_map(|part| part.strip_prefix("streams="));
+                Some(Self {
+                    door,
+                    form: Form::Combined,
+                    names: parts
+                        .next()
+                        .map_or(Vec::new(), |s| names(&percent_decoded(s))),
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Door {
+    /// The stream `name` means here: exactly the lower-case name of something that exists and is served at this door.
+    pub(super) fn stream(self, name: &str, world: &World) -> Option<StreamKey> {
+        let serves = match self {
+            Self::Market => true,
+            Self::Public | Self::Private => false,
+            Self::Legacy => world.settings.legacy_paths == LegacyPaths::Market,
+        };
+        serves
+            .then(|| StreamKey::parse(name, &world.catalogue))
+            .flatten()
+    }
+}
+
+impl StreamKey {
+    fn parse(name: &str, catalogue: &Catalogue) -> Option<Self> {
+        match name {
+            "!ticker@arr" => return Some(Self::Tickers),
+            "!contractInfo" => return Some(Self::ContractInfo),
+            _ => {}
+        }
+        let (subject, what) = name.split_once('@')?;
+        if let Some(interval) = what.strip_prefix("kline_") {
+            return Some(Self::Candles {
+                interval: Interval::parse(interval).ok()?,
+                contract: catalogue.find_lower(subject)?,
+                kind: CandleKind::Kline,
+            });
+        }
+        let interval = Interval::parse(what.strip_prefix("continuousKline_")?).ok()?;
+        let (pair, contract_type) = subject.split_once('_')?;
+        let contract = catalogue.all().iter().position(|c| {
+            c.pair.to_ascii_lowercase() == pair
+                && c.contract_type.to_ascii_lowercase() == contract_type
+        })?;
+        Some(Self::Candles {
+            interval,
+            contract: ContractId(contract),
+            kind: CandleKind::Continuous,
+        })
+    }
+}
+
+impl Streams {
+    /// A connection begins to listen, to nothing yet.
+    pub(super) fn join(&self, id: u64, listener: Listener) {
+        self.registry().listeners.insert(id, listener);
+    }
+
+    /// A connection is gone.
+    pub(super) fn leave(&self, id: u64) {
+        let mut registry = self.registry();
+        registry.listeners.remove(&id);
+        registry.live.retain(|_, live| {
+            live.listeners.remove(&id);
+            !live.listeners.is_empty()
+        });
+    }
+
+    /// Connection `id` wants the stream `key`, called `name`, from the candle that is open at `now` on.
+    pub(super) fn listen(&self, id: u64, key: StreamKey, name: &str, now: TimeMs) {
+        let cursor = match key {
+            StreamKey::Candles { interval, .. } => interval.open_at(now),
+            StreamKey::Tickers | StreamKey::ContractInfo => OpenTime::at(now),
+        };
+        let mut registry = self.registry();
+        let live = registry.live.entry(key).or_insert_with(|| Live {
+            name: name.to_owned(),
+            cursor,
+            pushed: None,
+            listeners: BTreeSet::new(),
+        });
+        live.listeners.insert(id);
+        // A new listener sees the candle as it stands, even when nothing trades.
+        live.pushed = None;
+    }
+
+    /// Connection `id` no longer wants the stream `key`.
+    pub(super) fn unlisten(&self, id: u64, key: StreamKey) {
+        let mut registry = self.registry();
+        if let Some(live) = registry.live.get_mut(&key) {
+            live.listeners.remove(&id);
+            if live.listeners.is_empty() {
+                registry.live.remove(&key);
+            }
+        }
+    }
+
+    /// Connection `id` wants its events written as `form`.
+    pub(super) fn set_form(&self, id: u64, form: Form) {
+        if let Some(listener) = self.registry().listeners.get_mut(&id) {
+            listener.form = form;
+        }
+    }
+
+    /// The shortest interval anybody listens to.
+    fn shortest(&self) -> Option<Interval> {
+        self.registry().live.keys().find_map(|key| match key {
+            StreamKey::Candles { interval, .. } => Some(*interval),
+            StreamKey::Tickers | StreamKey::ContractInfo => None,
+        })
+    }
+
+    fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The streams task: pushes until the stop.
+pub(super) async fn run(world: Arc<World>) {
+    let push_every = u64::try_from(world.settings.update_every.as_millis()).unwrap_or(250);
+    let mut next_push = Mono::now();
+    let mut next_tickers = Mono::now();
+    loop {
+        let until_push = Duration::from_millis(next_push.ms_since(Mono::now()));
+        let until_close = until_close(&world).unwrap_or(until_push).min(until_push);
+        tokio::select! {
+            () = world.tasks.stopping() => return,
+            () = tokio::time::sleep(until_close) => {}
+        }
+        let now = Mono::now();
+        if now < next_push {
+            world.streams.registry().pass(&world, Pass::Closes);
+            continue;
+        }
+        let mut registry = world.streams.registry();
+        registry.pass(&world, Pass::ClosesAndOpen);
+        if now >= next_tickers {
+            registry.push_tickers(&world);
+            next_tickers = now.plus_ms(TICKERS_EVERY_MS);
+        }
+        // From the plan, not from now: pushes keep their rhythm; after a stall the missed ones are left out.
+        next_push = next_push.plus_ms(push_every).max(now.plus_ms(1));
+    }
+}
+
+/// Real time until the next candle closes, when that is worth a wake-up of its own.
+fn until_close(world: &World) -> Option<Duration> {
+    let interval = world.streams.shortest()?;
+    let now = world.clock.now();
+    let real_length = interval.nominal_ms() as f64 / world.clock.speed();
+    if real_length < world.settings.update_every.as_millis() as f64 * 4.0 {
+        return None;
+    }
+    let next = interval.after(interval.open_at(now)).time();
+    Some(world.clock.real_until(next).max(Duration::from_millis(1)))
+}
+
+impl Registry {
+    fn pass(&mut self, world: &World, pass: Pass) {
+        let now = world.clock.now();
+        let mut outbox: BTreeMap<u64, Batch> = BTreeMap::new();
+        for (key, live) in &mut self.live {
+            let StreamKey::Candles {
+                interval,
+                contract,
+                kind,
+            } = *key
+            else {
+                continue;
+            };
+            for raw in live.events(world, interval, contract, kind, now, pass) {
+                post(&mut outbox, &self.listeners, live, raw);
+            }
+        }
+        self.deliver(outbox);
+    }
+
+    fn push_tickers(&mut self, world: &World) {
+        let Some(live) = self.live.get(&StreamKey::Tickers) else {
+            return;
+        };
+        let now = world.clock.now();
+        let contracts = world.catalogue.all().iter().filter(|c| c.is_trading());
+        let mut rows: Vec<Value> = contracts
+            .filter_map(|c| {
+                let day = c.candles.last_day(now, c.scale.tick)?;
+                Some(wire::ticker_event(c, &day, now))
+            })
+            .collect();
+        rows.push(wire::coin_margined_event(now));
+        let mut outbox = BTreeMap::new();
+        post(
+            &mut outbox,
+            &self.listeners,
+            live,
+            Value::Array(rows).to_string(),
+        );
+        self.deliver(outbox);
+    }
+
+    fn deliver(&self, outbox: BTreeMap<u64, Batch>) {
+        for (id, batch) in outbox {
+            let Some(listener) = self.listeners.get(&id) else {
+                continue;
+            };
+            if listener.queue.try_send(batch).is_err() {
+                listener.cut.cancel(); // full: too slow; closed: gone already
+            }
+        }
+    }
+}
+
+impl Live {
+    /// The events due at `now`: every close that has passed, then the open candle if it changed.
+    fn events(
+        &mut self,
+        world: &World,
+        interval: Interval,
+        contract: ContractId,
+        kind: CandleKind,
+        now: TimeMs,
+        pass: Pass,
+    ) -> Vec<String> {
+        let contract = world.catalogue.get(contract);
+        let write = match kind {
+            CandleKind::Kline => wire::kline_event,
+            CandleKind::Continuous => wire::continuous_event,
+        };
+        let mut events = Vec::new();
+        let mut next = interval.after(self.cursor);
+        while next.time() <= now {
+            if let Some(bar) = contract.candles.whole(interval, self.cursor) {
+                events.push(write(
+                    contract,
+                    interval,
+                    self.cursor,
+                    &bar,
+                    Closed::Yes,
+                    now,
+                ));
+            }
+            self.cursor = next;
+            self.pushed = None;
+            next = interval.after(next);
+        }
+        if pass == Pass::Closes {
+            return events;
+        }
+        let open = contract.candles.forming(interval, now, contract.scale.tick);
+        if let Some(bar) = open.filter(|bar| self.pushed != Some(*bar)) {
+            events.push(write(
+                contract,
+                interval,
+                self.cursor,
+                &bar,
+                Closed::No,
+                now,
+            ));
+            self.pushed = Some(bar);
+        }
+        events
+    }
+}
+
+/// Puts an event into the batch of everybody who listens to `live`, in the form each wants.
+fn post(
+    outbox: &mut BTreeMap<u64, Batch>,
+    listeners: &BTreeMap<u64, Listener>,
+    live: &Live,
+    raw: String,
+) {
+    let raw = Utf8Bytes::from(raw);
+    let mut combined: Option<Utf8Bytes> = None;
+    for id in &live.listeners {
+        let Some(listener) = listeners.get(id) else {
+            continue;
+        };
+        let text = match listener.form {
+            Form::Raw => raw.clone(),
+            Form::Combined => combined
+                .get_or_insert_with(|| {
+                    format!("{{\"stream\":\"{}\",\"data\":{raw}}}", live.name).into()
+                })
+                .clone(),
+        };
+        outbox.entry(*id).or_default().push(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_read_as_the_clients_write_them() {
+        let route = |path: &str, query: &str| Route::at(path, query);
+        let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let ccxt = route("/market/ws/0", "").unwrap();
+        assert_eq!(
+            (ccxt.door, ccxt.form, ccxt.names),
+            (Door::Market, Form::Raw, names(&[]))
+        );
+        let raw = route("/public/ws/a@kline_1m/b@kline_1m", "").unwrap();
+        assert_eq!(raw.names, names(&["a@kline_1m", "b@kline_1m"]));
+        let combined = route("/stream", "streams=%E5%B8%81usdt@kline_1m/b@kline_1h").unwrap();
+        assert_eq!(
+            (combined.door, combined.form),
+            (Door::Legacy, Form::Combined)
+        );
+        assert_eq!(combined.names, names(&["币usdt@kline_1m", "b@kline_1h"]));
+        assert!(route("/market/stream/", "").is_some());
+        for path in ["/", "/market", "/fapi/v1/time", "/markets/ws", "/wss"] {
+            assert_eq!(route(path, ""), None, "{path}");
+        }
+    }
+}
