@@ -41,8 +41,8 @@ pub(super) enum End {
 pub(super) enum Wait {
     /// As the server said.
     Exactly(Duration),
-    /// The usual delay, but at least this.
-    AtLeast(Duration),
+    /// The server is full: from 5 s, doubling.
+    Crowded,
     /// The usual delay.
     Usual,
 }
@@ -150,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             1002 | 1003 | 1007..=1009 | 4001 => {
                 return End::Barred(format!("the server closed the connection: {why}"));
             }
-            1013 => Wait::AtLeast(Duration::from_secs(5)),
+            1013 => Wait::Crowded,
             4008 if Mono::now().ms_since(self.since) > SLOW_AGAIN_MS => {
                 Wait::Exactly(Duration::ZERO)
             }
@@ -260,8 +260,16 @@ mod tests {
             );
         }
         let (end, _) = end_after(vec![close(1013)]).await;
-        let five = Duration::from_secs(5);
-        assert!(matches!(end, End::Lost { wait: Wait::AtLeast(wait), .. } if wait == five));
+        assert!(
+            matches!(
+                end,
+                End::Lost {
+                    wait: Wait::Crowded,
+                    ..
+                }
+            ),
+            "{end:?}"
+        );
         let bye = Message::text(r#"{"data":{"type":"reconnect","after_ms":1730}}"#);
         let (end, _) = end_after(vec![bye, close(1012)]).await;
         let after = Duration::from_millis(1_730);
