@@ -1,7 +1,6 @@
 //! `hamacast demo`: everything in one process on a simulated exchange. What points outside - the real exchange, Redis,
 //! a proxy, webhooks - is not even read: made-up signals must not reach anybody who would act on them.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -71,11 +70,7 @@ pub(super) fn run(args: DemoArgs, sources: Sources) -> anyhow::Result<ExitCode> 
     let said = said
         .into_iter()
         .filter_map(|(name, text)| Some((name.to_owned(), text?)));
-    let flags: BTreeMap<String, String> = said.collect();
-    let sources = sources
-        .without(&OUTSIDE)
-        .without(&PROXY_NAMES)
-        .with_flags(flags);
+    let sources = inside(sources).with_flags(said.collect());
     let config = match settings::load(&sources, &DEFAULTS) {
         Ok(config) => config,
         Err(code) => return Ok(code),
@@ -93,4 +88,47 @@ pub(super) fn run(args: DemoArgs, sources: Sources) -> anyhow::Result<ExitCode> 
     };
     super::runtime()?.block_on(app::demo(settings, config))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was said, without all that points outside.
+fn inside(sources: Sources) -> Sources {
+    sources.without(&OUTSIDE).without(&PROXY_NAMES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Source};
+
+    #[test]
+    fn a_demo_reads_nothing_that_points_outside() {
+        let mut sources = Sources::default();
+        for name in OUTSIDE.iter().chain(&PROXY_NAMES) {
+            let text = "http://real.example"; // a wrong value for most: reading one would be seen
+            sources
+                .environment
+                .insert((*name).to_owned(), text.to_owned());
+        }
+        sources.dot_env = sources.environment.clone();
+        sources
+            .environment
+            .insert("HAMA_TOP".to_owned(), "7".to_owned());
+        let config = Config::load(&inside(sources), &DEFAULTS).unwrap();
+        assert_eq!(unsupported(&config), []);
+        let said = config
+            .rows()
+            .iter()
+            .filter(|row| row.source != Source::Default);
+        assert_eq!(said.map(|row| row.name).collect::<Vec<_>>(), ["HAMA_TOP"]);
+    }
+
+    #[test]
+    fn keys_are_not_ignored_even_in_a_demo() {
+        let mut sources = Sources::default();
+        sources
+            .environment
+            .insert("HAMA_API_KEYS".to_owned(), "me:key".to_owned());
+        let config = Config::load(&inside(sources), &DEFAULTS).unwrap();
+        assert_eq!(unsupported(&config).len(), 1);
+    }
 }

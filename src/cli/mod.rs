@@ -14,6 +14,7 @@ mod tail;
 
 use std::process::ExitCode;
 
+use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{BadSetting, Sources};
@@ -97,16 +98,24 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// The commands; an option that is a variable has the value of `.env` as its default, below the environment.
+/// The commands; an option that is a variable has the value of `.env` as its default, below the environment. An empty
+/// variable counts as not set, as for settings.
 fn command(sources: Option<&Sources>) -> clap::Command {
     let Some(sources) = sources else {
         return Cli::command();
     };
     Cli::command().mut_subcommands(|command| {
-        command.mut_args(|arg| {
-            let name = arg.get_env().and_then(|name| name.to_str());
-            match name.and_then(|name| sources.dot_env.get(name)) {
-                Some(text) => arg.default_value(text.clone()),
+        command.mut_args(|mut arg| {
+            let Some(name) = arg.get_env().and_then(|name| name.to_str()) else {
+                return arg;
+            };
+            let said = |text: &&String| !text.trim().is_empty();
+            let in_file = sources.dot_env.get(name).filter(said).cloned();
+            if sources.environment.get(name).filter(said).is_none() {
+                arg = arg.env(Resettable::Reset);
+            }
+            match in_file {
+                Some(text) => arg.default_value(text),
                 None => arg,
             }
         })

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::backoff::Backoff;
 use crate::market::{Interval, Symbol};
 
 use connection::{Connection, End, Wait};
@@ -67,14 +68,16 @@ pub(super) fn run(args: &TailArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn target(args: &TailArgs) -> Result<Target, String> {
-    let base = args.url.trim_end_matches('/');
-    let url = base.parse::<reqwest::Url>().ok();
-    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if url.is_none() {
+    let url = args.url.parse::<reqwest::Url>().ok().filter(|url| {
+        let web = matches!(url.scheme(), "http" | "https") && url.has_host();
+        web && url.query().is_none() && url.fragment().is_none()
+    });
+    let Some(url) = url else {
+        let url = &args.url;
         return Err(format!(
-            "--url '{base}': allowed: a URL such as http://127.0.0.1:5000"
+            "--url '{url}': allowed: a URL such as http://127.0.0.1:5000"
         ));
-    }
+    };
     let mut symbols = Vec::new();
     for text in &args.symbols {
         symbols.push(Symbol::parse_any_case(text).map_err(|bad| bad.to_string())?);
@@ -85,7 +88,7 @@ fn target(args: &TailArgs) -> Result<Target, String> {
     }
     let form = if args.json { Form::Json } else { Form::Line };
     Ok(Target {
-        base: base.to_owned(),
+        base: url.as_str().trim_end_matches('/').to_owned(),
         symbols,
         intervals,
         form,
@@ -169,34 +172,35 @@ async fn served_intervals(base: &str) -> anyhow::Result<Vec<Interval>> {
     Ok(status.intervals)
 }
 
-/// Waits between connections: 0.5 s, doubling to 30 s, each cut at random to between a half and the whole.
+/// Waits between connections.
 struct Delays {
-    next: Duration,
+    usual: Backoff,
+    /// After 1013: the server is full, and said how long to stay away at least.
+    crowded: Backoff,
 }
 
-const LEAST: Duration = Duration::from_millis(500);
-const MOST: Duration = Duration::from_secs(30);
+const CROWDED: Duration = Duration::from_secs(5);
 
 impl Default for Delays {
     fn default() -> Self {
-        Self { next: LEAST }
+        Self {
+            usual: Backoff::default(),
+            crowded: Backoff::new(CROWDED, Duration::from_secs(60)),
+        }
     }
 }
 
 impl Delays {
     fn reset(&mut self) {
-        self.next = LEAST;
+        *self = Self::default();
     }
 
     fn after(&mut self, wait: Wait) -> Duration {
-        let least = match wait {
-            Wait::Exactly(wait) => return wait,
-            Wait::AtLeast(least) => least,
-            Wait::Usual => Duration::ZERO,
-        };
-        let delay = self.next.max(least).min(MOST);
-        self.next = delay * 2;
-        delay.mul_f64(0.5 + fastrand::f64() / 2.0).max(least)
+        match wait {
+            Wait::Exactly(wait) => wait,
+            Wait::Crowded => self.crowded.next_delay().max(CROWDED),
+            Wait::Usual => self.usual.next_delay(),
+        }
     }
 }
 
@@ -247,19 +251,17 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_thirty_seconds_and_begin_anew() {
+    fn waits_grow_begin_anew_after_a_success_and_obey_the_server() {
         let mut delays = Delays::default();
         let waits: Vec<_> = (0..20).map(|_| delays.after(Wait::Usual)).collect();
-        assert!(waits[0] >= LEAST / 2 && waits[0] <= LEAST);
-        assert!(
-            waits[10..]
-                .iter()
-                .all(|wait| *wait >= MOST / 2 && *wait <= MOST)
-        );
+        assert!(waits[0] <= Duration::from_secs(1) && waits[19] > Duration::from_secs(10));
         assert_eq!(delays.after(Wait::Exactly(Duration::ZERO)), Duration::ZERO);
         delays.reset();
-        let five = Duration::from_secs(5);
-        assert_eq!(delays.after(Wait::AtLeast(five)), five);
-        assert!(delays.after(Wait::AtLeast(five)) >= five);
+        assert!(delays.after(Wait::Usual) <= Duration::from_secs(1));
+        let crowded: Vec<_> = (0..5).map(|_| delays.after(Wait::Crowded)).collect();
+        assert!(
+            crowded[0] >= CROWDED && crowded[4] > 2 * CROWDED,
+            "{crowded:?}"
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -40,20 +41,20 @@ pub(super) enum End {
 pub(super) enum Wait {
     /// As the server said.
     Exactly(Duration),
-    /// The usual delay, but at least this.
-    AtLeast(Duration),
+    /// The server is full: from 5 s, doubling.
+    Crowded,
     /// The usual delay.
     Usual,
 }
 
-/// An open connection.
-pub(super) struct Connection {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+/// An open connection over `S`.
+pub(super) struct Connection<S> {
+    socket: WebSocketStream<S>,
     since: Mono,
     come_back: Option<Duration>,
 }
 
-impl Connection {
+impl Connection<MaybeTlsStream<TcpStream>> {
     /// Connects to the feed of the server at `base`.
     pub(super) async fn open(base: &str) -> Result<Self, End> {
         // http becomes ws, https becomes wss
@@ -76,7 +77,9 @@ impl Connection {
             Err(_) => Err(lost(&"no answer to the handshake")),
         }
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Subscribes to `streams`, behind the feed's cursor if it has one, and prints changes until the end.
     pub(super) async fn follow(mut self, streams: &[String], feed: &mut Feed, form: Form) -> End {
         let mut request = serde_json::json!({ "method": "SUBSCRIBE", "params": streams, "id": 1 });
@@ -147,7 +150,7 @@ impl Connection {
             1002 | 1003 | 1007..=1009 | 4001 => {
                 return End::Barred(format!("the server closed the connection: {why}"));
             }
-            1013 => Wait::AtLeast(Duration::from_secs(5)),
+            1013 => Wait::Crowded,
             4008 if Mono::now().ms_since(self.since) > SLOW_AGAIN_MS => {
                 Wait::Exactly(Duration::ZERO)
             }
@@ -180,4 +183,116 @@ fn print(text: &str) -> Option<End> {
 fn note(words: &str) -> Option<End> {
     eprintln!("hamacast: {words}");
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+
+    async fn pair() -> (
+        Connection<tokio::io::DuplexStream>,
+        WebSocketStream<tokio::io::DuplexStream>,
+    ) {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let connection = Connection {
+            socket: WebSocketStream::from_raw_socket(ours, Role::Client, None).await,
+            since: Mono::now(),
+            come_back: None,
+        };
+        let server = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
+        (connection, server)
+    }
+
+    async fn end_after(messages: Vec<Message>) -> (End, Duration) {
+        let (connection, mut server) = pair().await;
+        for message in messages {
+            server.send(message).await.unwrap();
+        }
+        let before = Mono::now();
+        let end = connection
+            .follow(&[], &mut Feed::default(), Form::Json)
+            .await;
+        (end, Duration::from_millis(Mono::now().ms_since(before)))
+    }
+
+    fn close(code: u16) -> Message {
+        Message::Close(Some(CloseFrame {
+            code: code.into(),
+            reason: "why".into(),
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fifteen_seconds_without_a_word_are_the_end() {
+        let (end, after) = end_after(vec![Message::text("{}")]).await;
+        assert!(
+            matches!(
+                end,
+                End::Lost {
+                    wait: Wait::Usual,
+                    ..
+                }
+            ),
+            "{end:?}"
+        );
+        assert_eq!(after, SILENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_close_code_says_whether_and_when_to_come_back() {
+        for code in [1002, 1003, 1007, 1008, 1009, 4001] {
+            let (end, _) = end_after(vec![close(code)]).await;
+            assert!(matches!(end, End::Barred(_)), "{code}: {end:?}");
+        }
+        for code in [1000, 1001, 1011, 1012, 4008] {
+            let (end, _) = end_after(vec![close(code)]).await;
+            assert!(
+                matches!(
+                    end,
+                    End::Lost {
+                        wait: Wait::Usual,
+                        ..
+                    }
+                ),
+                "{code}: {end:?}"
+            );
+        }
+        let (end, _) = end_after(vec![close(1013)]).await;
+        assert!(
+            matches!(
+                end,
+                End::Lost {
+                    wait: Wait::Crowded,
+                    ..
+                }
+            ),
+            "{end:?}"
+        );
+        let bye = Message::text(r#"{"data":{"type":"reconnect","after_ms":1730}}"#);
+        let (end, _) = end_after(vec![bye, close(1012)]).await;
+        let after = Duration::from_millis(1_730);
+        assert!(matches!(end, End::Lost { wait: Wait::Exactly(wait), .. } if wait == after));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_too_slow_after_a_minute_comes_back_at_once() {
+        let (connection, mut server) = pair().await;
+        tokio::time::advance(Duration::from_millis(SLOW_AGAIN_MS + 1)).await;
+        server.send(close(4008)).await.unwrap();
+        let end = connection
+            .follow(&[], &mut Feed::default(), Form::Json)
+            .await;
+        assert!(
+            matches!(
+                end,
+                End::Lost {
+                    wait: Wait::Exactly(Duration::ZERO),
+                    ..
+                }
+            ),
+            "{end:?}"
+        );
+    }
 }

@@ -1,3 +1,5 @@
+//! What the queue promises.
+
 use std::sync::Arc;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What generated candles promise.
+
 use super::super::bar::Scale;
 use super::super::generator::Personality;
 use super::*;
