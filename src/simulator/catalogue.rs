@@ -10,7 +10,7 @@ use super::generator::{Personality, Voice, mix, unit};
 use super::names::coin;
 use super::replay::Recording;
 use super::settings::SimulatorSettings;
-use crate::market::{Symbol, TimeMs};
+use crate::market::{OpenTime, Symbol, TimeMs};
 
 /// The delivery date of what never expires, as the exchange writes it: 2100-12-25.
 const NEVER_MS: i64 = 4_133_404_800_000;
@@ -92,7 +92,7 @@ impl Catalogue {
                 contract_type: "PERPETUAL",
                 status: "TRADING",
                 underlying: "COIN",
-                onboard: first.map_or(TimeMs::new(0), |open| open.time()),
+                onboard: first.map_or(TimeMs::new(0), OpenTime::time),
                 delivery: TimeMs::new(NEVER_MS),
                 scale: recording.scale(),
                 candles: Candles::Recorded(recording),
@@ -208,7 +208,7 @@ fn contract(
         onboard: TimeMs::new(began),
         delivery: TimeMs::new(NEVER_MS),
         scale,
-        candles: Candles::Generated(Generated::new(voice, began)),
+        candles: Candles::Generated(Box::new(Generated::new(voice, began))),
     }
 }
 
