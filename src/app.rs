@@ -1,1 +1,224 @@
-//! (room under construction)
+//! Assembly: binds sockets, builds the rooms from `Config`, owns the tasks. Commands and tests start it from here.
+//! The stop drains in the order of the data: sources are told, the engine ends when their queue is empty, then the
+//! store's writer, then the hub, which says goodbye to its readers. Nothing here knows a candle or a message.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{ExchangeClock, Mono};
+use crate::config::Config;
+use crate::engine::{self, EngineHandle, EngineSettings, WatchList};
+use crate::exchange::Exchange;
+use crate::exchange::binance::{Binance, BinanceSettings};
+use crate::http::{self, HttpSettings, HttpState};
+use crate::hub::{Hub, HubSettings};
+use crate::simulator::{Simulator, SimulatorSettings};
+use crate::store::{KEPT_CHANGES, Store, WRITE_QUEUE};
+use crate::tasks::Tasks;
+
+/// The process is gone 5 s after it was told to stop; what is not done by then is named and left.
+const DRAIN: Duration = Duration::from_millis(4_500);
+
+/// Plain HTTP connections at a time, readers of the feed not counted.
+const MAX_HTTP_CONNECTIONS: usize = 4_096;
+
+/// What `demo` simulates.
+#[derive(Debug, Clone)]
+pub struct DemoSettings {
+    /// How many times as fast as ours the simulated time runs, 1 to 3,600.
+    pub speed: u32,
+    /// The same seed makes the same market.
+    pub seed: u64,
+    /// How many contracts the simulated exchange lists.
+    pub symbols: usize,
+    /// Where the simulated exchange listens; port 0: a free one.
+    pub exchange_listen: SocketAddr,
+}
+
+/// A running engine, hub, REST and page; it lives until `stop`.
+#[derive(Debug)]
+pub struct App {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Results and changes.
+    pub store: Store,
+    /// What the engine can be asked.
+    pub engine: EngineHandle,
+    /// The feed.
+    pub hub: Hub,
+    tasks: Tasks,
+    draining: CancellationToken,
+    drain_delay: Duration,
+}
+
+impl App {
+    /// Binds the address and starts every room; it accepts when this returns, and warms up meanwhile.
+    ///
+    /// # Errors
+    /// The address cannot be listened on, or the exchange's URLs are none.
+    pub async fn start(config: &Config, tasks: &Tasks) -> anyhow::Result<Self> {
+        let listen = config.listen.value;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {listen}; choose another HAMA_LISTEN"))?;
+        let address = listener
+            .local_addr()
+            .context("the listener has no address")?;
+        let clock = ExchangeClock::from_wall();
+        let exchange = Exchange::Binance(Binance::new(&binance(config), clock.clone())?);
+        let store = Store::memory();
+        let (hub, readers) = Hub::start(hub_settings(config), &store, &clock, tasks);
+        let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
+        tasks.spawn("store writer", store.clone().write_all(inbox, readers));
+        let engine = engine::start(engine_settings(config), exchange, clock, writes, tasks);
+        let draining = CancellationToken::new();
+        let state = HttpState {
+            store: store.clone(),
+            engine: engine.clone(),
+            hub: hub.clone(),
+            settings: Arc::new(http_settings(config)),
+            tasks: tasks.clone(),
+            draining: draining.clone(),
+            started: Mono::now(),
+        };
+        http::serve(listener, http::router(state), MAX_HTTP_CONNECTIONS, tasks);
+        let drain_delay = config.drain_delay.value;
+        Ok(Self {
+            address,
+            store,
+            engine,
+            hub,
+            tasks: tasks.clone(),
+            draining,
+            drain_delay,
+        })
+    }
+
+    /// Stops: not ready at once, still accepting for the drain delay, then everything ends within 5 s. Returns the
+    /// names of tasks that did not.
+    pub async fn stop(self) -> Vec<&'static str> {
+        self.draining.cancel();
+        tokio::time::sleep(self.drain_delay).await;
+        self.tasks.drain(DRAIN).await
+    }
+}
+
+/// Runs engine, hub, REST and dashboard until the process is told to stop.
+///
+/// # Errors
+/// What kept it from starting or made it end.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    run(config, Tasks::new()).await
+}
+
+/// As `serve`, on an embedded simulated exchange; what `config` says of the exchange does not count.
+///
+/// # Errors
+/// As `serve`.
+pub async fn demo(settings: DemoSettings, mut config: Config) -> anyhow::Result<()> {
+    let tasks = Tasks::new();
+    let market = SimulatorSettings {
+        seed: settings.seed,
+        symbols: settings.symbols,
+        speed: f64::from(settings.speed),
+        intervals: config.watch.intervals.value.clone(),
+        ..SimulatorSettings::default()
+    };
+    let simulator = Simulator::start(market, settings.exchange_listen, &tasks).await?;
+    let exchange = simulator.local_addr();
+    config.exchange.rest_url.value = format!("http://{exchange}");
+    config.exchange.ws_url.value = format!("ws://{exchange}");
+    config.watch.top.value = settings.symbols;
+    eprintln!(
+        "simulated exchange on http://{exchange}, {} times as fast as real time",
+        settings.speed
+    );
+    run(config, tasks).await
+}
+
+/// Runs until a signal asks to stop. An error: a part of it ended by itself.
+async fn run(config: Config, tasks: Tasks) -> anyhow::Result<()> {
+    let app = App::start(&config, &tasks).await?;
+    println!("listening on http://{}", app.address);
+    let asked = tokio::select! {
+        asked = stop_signal() => Some(asked.context("signals cannot be waited for")?),
+        () = tasks.stopping() => None,
+    };
+    tracing::info!(by = asked.unwrap_or("a part that ended"), "stopping");
+    let left = app.stop().await;
+    anyhow::ensure!(
+        asked.is_some(),
+        "a part of it ended by itself; the log above says which and why"
+    );
+    anyhow::ensure!(left.is_empty(), "did not end in time: {}", left.join(", "));
+    Ok(())
+}
+
+/// Resolves with the name of the signal that asks the process to stop.
+///
+/// # Errors
+/// The operating system refuses to tell.
+pub async fn stop_signal() -> std::io::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    })
+}
+
+fn binance(config: &Config) -> BinanceSettings {
+    BinanceSettings {
+        rest_url: config.exchange.rest_url.value.clone(),
+        ws_url: config.exchange.ws_url.value.clone(),
+        ..BinanceSettings::default()
+    }
+}
+
+fn engine_settings(config: &Config) -> EngineSettings {
+    let named = &config.watch.symbols.value;
+    let watch_list = if named.is_empty() {
+        WatchList::Top(config.watch.top.value)
+    } else {
+        WatchList::Named(named.clone())
+    };
+    EngineSettings {
+        watch_list,
+        intervals: config.watch.intervals.value.clone(),
+    }
+}
+
+fn hub_settings(config: &Config) -> HubSettings {
+    let mut settings = HubSettings::new(config.watch.intervals.value.clone());
+    settings.limits.max_streams = config.limits.max_streams.value;
+    settings.limits.client_messages_per_s = config.limits.client_messages_per_s.value;
+    settings.limits.slow_bytes = config.limits.slow_bytes.value;
+    settings.limits.replay_max = config.limits.replay_max.value;
+    settings
+}
+
+fn http_settings(config: &Config) -> HttpSettings {
+    let limits = http::Limits {
+        connections: config.limits.max_connections.value,
+        connections_per_ip: config.limits.max_connections_per_ip.value,
+        streams_per_connection: config.limits.max_streams.value,
+        client_messages_per_s: config.limits.client_messages_per_s.value,
+        slow_bytes: config.limits.slow_bytes.value,
+        replay_changes: config.limits.replay_max.value,
+        kept_changes: KEPT_CHANGES,
+    };
+    HttpSettings {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        intervals: config.watch.intervals.value.clone(),
+        allowed_origins: config.access.allowed_origins.value.clone(),
+        limits,
+        max_http_connections: MAX_HTTP_CONNECTIONS,
+    }
+}

@@ -1,16 +1,54 @@
 //! The command line: one file per command. Each has its arguments and a `run` that answers with the exit code.
 //! Exit codes: 0 ok, 1 failed at run time, 2 usage, settings or bad input file, 3 not ready.
+//! Options of commands are variables too (`HAMA_URL`, ..); settings and their flags are `settings`'s matter.
 
 mod analyze;
+mod config;
+mod demo;
 mod exchange;
+mod healthcheck;
+mod logging;
+mod serve;
+mod settings;
+mod tail;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-/// HAMA signals of crypto perpetuals, from the exchange's candles to every subscriber.
+use crate::config::{BadSetting, Sources};
+
+const ABOUT: &str = "\
+HAMA signals of crypto perpetuals, from the exchange's candles to every subscriber.
+
+hamacast follows the live candles of Binance USD-M perpetuals, computes the HAMA
+indicator of each contract, turns it into BUY, SELL or HOLD, and pushes every change
+over WebSocket; REST has the same state, a browser shows it.
+
+Start here, without network, Redis or keys:
+  hamacast demo          then open http://127.0.0.1:5000
+  hamacast tail          the same signals in a second terminal";
+
+const AFTER_HELP: &str = "\
+Settings:
+  Every setting is an environment variable (HAMA_LISTEN) and a flag of serve (--listen).
+  A flag beats the environment, that beats the file .env of the working directory, that
+  beats the default. `hamacast config` shows each one in force and where it came from;
+  `hamacast serve --help` explains each.
+
+Exit codes:
+  0  ok
+  1  failed at run time
+  2  wrong usage, settings or input file; all wrong settings are told at once
+  3  not ready: healthcheck, and tail when nothing answers";
+
+/// What was not allowed: exit code 2.
+const EXIT_USAGE: u8 = 2;
+/// Nothing answers, or says that it is not ready: exit code 3.
+const EXIT_NOT_READY: u8 = 3;
+
 #[derive(Debug, Parser)]
-#[command(name = "hamacast", version)]
+#[command(name = "hamacast", version, about = ABOUT, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -18,20 +56,128 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// HAMA of a candle CSV: one row per candle
-    Analyze(analyze::AnalyzeArgs),
+    /// Everything in one process on a simulated exchange: no network, no Redis, no keys
+    Demo(demo::DemoArgs),
+    /// Engine, hub, REST and dashboard in one process against Binance USD-M
+    Serve(serve::ServeArgs),
     /// The simulated Binance USD-M exchange alone
     Exchange(exchange::ExchangeArgs),
+    /// HAMA of a candle CSV: one row per candle
+    Analyze(analyze::AnalyzeArgs),
+    /// Live signal changes of a running server, a line each
+    Tail(tail::TailArgs),
+    /// Every setting in force and where it came from
+    Config(config::ConfigArgs),
+    /// Whether a running server is ready: exit code 0 or 3
+    Healthcheck(healthcheck::HealthcheckArgs),
 }
 
 /// Runs the command the arguments name.
 pub fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Analyze(args) => analyze::run(&args),
+    let sources = Sources::of_process();
+    // A broken .env must not hide --help: it is told only when there is a command to run.
+    let matches = command(sources.as_ref().ok()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let sources = match sources {
+        Ok(sources) => sources,
+        Err(bad) => return refuse(&bad),
+    };
+    let done = match cli.command {
+        Command::Demo(args) => demo::run(args, sources),
+        Command::Serve(args) => serve::run(args, sources),
         Command::Exchange(args) => exchange::run(args),
+        Command::Analyze(args) => analyze::run(&args),
+        Command::Tail(args) => tail::run(&args),
+        Command::Config(args) => config::run(args, sources),
+        Command::Healthcheck(args) => healthcheck::run(&args, &sources),
     };
     done.unwrap_or_else(|error| {
         eprintln!("hamacast: {error:#}");
-        ExitCode::from(1)
+        ExitCode::FAILURE
     })
+}
+
+/// The commands; an option that is a variable has the value of `.env` as its default, below the environment.
+fn command(sources: Option<&Sources>) -> clap::Command {
+    let Some(sources) = sources else {
+        return Cli::command();
+    };
+    Cli::command().mut_subcommands(|command| {
+        command.mut_args(|arg| {
+            let name = arg.get_env().and_then(|name| name.to_str());
+            match name.and_then(|name| sources.dot_env.get(name)) {
+                Some(text) => arg.default_value(text.clone()),
+                None => arg,
+            }
+        })
+    })
+}
+
+/// The variables of command options.
+fn option_variables() -> Vec<String> {
+    let cli = Cli::command();
+    let commands = cli.get_subcommands();
+    let names = commands
+        .flat_map(clap::Command::get_arguments)
+        .filter_map(clap::Arg::get_env);
+    names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// Tells every wrong setting.
+fn refuse(bad: &[BadSetting]) -> ExitCode {
+    for setting in bad {
+        eprintln!("hamacast: {setting}");
+    }
+    ExitCode::from(EXIT_USAGE)
+}
+
+/// Tells what was wrong in what the user asked for.
+fn usage(message: &str) -> ExitCode {
+    eprintln!("hamacast: {message}");
+    ExitCode::from(EXIT_USAGE)
+}
+
+/// The runtime of a command that talks.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    // The second caller finds it installed, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    Ok(builder.enable_all().build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_command_shows_an_example() {
+        Cli::command().debug_assert();
+        for command in Cli::command().get_subcommands() {
+            let under_construction = ["analyze", "exchange"].contains(&command.get_name());
+            let example = command.get_after_help().map(ToString::to_string);
+            let shown = example.is_some_and(|text| text.contains("hamacast "));
+            assert!(shown || under_construction, "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn an_option_takes_its_value_from_the_file_below_the_flag() {
+        let mut sources = Sources::default();
+        let url = "http://10.0.0.1:1";
+        sources
+            .dot_env
+            .insert("HAMA_URL".to_owned(), url.to_owned());
+        let parsed = |line: &[&str]| {
+            let matches = command(Some(&sources)).get_matches_from(line);
+            let tail = matches.subcommand_matches("tail").unwrap();
+            tail.get_one::<String>("url").cloned().unwrap()
+        };
+        assert_eq!(parsed(&["hamacast", "tail"]), url);
+        assert_eq!(
+            parsed(&["hamacast", "tail", "--url", "http://b"]),
+            "http://b"
+        );
+    }
 }

@@ -1,1 +1,31 @@
-//! (room under construction)
+//! Keeps every watched series live and says which results and changes to write.
+//! `core` is the engine as plain code: events and a moment in, effects out. `task` is all that is asynchronous about it;
+//! `fetcher` spends the request budget; `universe` reads the watch list. How a candle is computed is `signal`'s, how a
+//! change is numbered is `store`'s, and nothing here knows who listens.
+
+mod chart;
+mod core;
+mod effect;
+mod fetcher;
+mod forward;
+mod handle;
+mod moment;
+mod patience;
+mod result;
+mod task;
+mod universe;
+mod warmup;
+mod watched;
+
+pub use self::chart::{Chart, ChartRow};
+pub use self::core::{Engine, Event};
+pub use self::effect::{Effect, FetchJob, Urgency};
+pub use self::handle::{
+    EngineGone, EngineHandle, EngineInfo, SeriesQuery, Universe, WatchedContract,
+};
+pub use self::moment::Moment;
+pub use self::task::{EngineSettings, start};
+pub use self::universe::{WatchList, WatchListError};
+
+#[cfg(test)]
+mod tests;

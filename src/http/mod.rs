@@ -1,1 +1,86 @@
-//! (room under construction)
+//! Everything the program says over HTTP: REST (`v1`), health, the API document, the page, and the door to the hub.
+//! Answers come from the published state, so that no request costs the engine anything but a chart does; every error is
+//! a problem document. Sockets are handed to the hub as they are; what is said on them is the hub's.
+
+mod document;
+mod health;
+mod page;
+mod patient;
+mod problem;
+mod query;
+mod serve;
+mod socket;
+mod state;
+mod v1;
+
+pub use document::openapi_json;
+pub use serve::serve;
+pub use state::{HttpSettings, HttpState, Limits};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::response::{IntoResponse, Response};
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use problem::Problem;
+
+/// Every route of the program over one state.
+pub fn router(state: HttpState) -> Router {
+    let cors = cors(&state.settings.allowed_origins);
+    let (api, document) = document::routes();
+    api.merge(document::document_route(&document))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-store"),
+        ))
+        .merge(page::routes())
+        .merge(socket::routes())
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(state)
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
+        .layer(CompressionLayer::new().gzip(true))
+        .layer(cors)
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+}
+
+async fn unknown_path(request: Request) -> Response {
+    Problem::not_found(
+        "unknown-path",
+        format!(
+            "there is nothing at {}; see /openapi.json",
+            request.uri().path()
+        ),
+    )
+    .into_response()
+}
+
+async fn wrong_method(request: Request) -> Response {
+    Problem::wrong_method(request.method()).into_response()
+}
+
+/// Other sites' pages may read only when the operator named them; our own page needs no leave.
+fn cors(allowed: &[String]) -> CorsLayer {
+    let origins = allowed
+        .iter()
+        .filter_map(|origin| HeaderValue::from_str(origin).ok());
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::HEAD])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+            HeaderName::from_static("x-api-key"),
+            HeaderName::from_static("x-request-id"),
+        ])
+        .expose_headers([header::ETAG, HeaderName::from_static("x-request-id")])
+}

@@ -14,6 +14,17 @@ pub enum BandState {
     Normal,
 }
 
+impl BandState {
+    /// `squeeze`, `expansion`, `normal`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Squeeze => "squeeze",
+            Self::Expansion => "expansion",
+            Self::Normal => "normal",
+        }
+    }
+}
+
 /// Colour of a HAMA candle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -22,6 +33,16 @@ pub enum BodyColor {
     Green,
     /// It did not.
     Red,
+}
+
+impl BodyColor {
+    /// `green`, `red`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Green => "green",
+            Self::Red => "red",
+        }
+    }
 }
 
 /// Way of the average over its last two steps.
@@ -34,4 +55,15 @@ pub enum MaTrend {
     Falling,
     /// Neither.
     Flat,
+}
+
+impl MaTrend {
+    /// `rising`, `falling`, `flat`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Rising => "rising",
+            Self::Falling => "falling",
+            Self::Flat => "flat",
+        }
+    }
 }

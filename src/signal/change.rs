@@ -253,7 +253,7 @@ impl Serialize for Change {
         match &self.body {
             ChangeBody::Signal(change) => signal_fields(change, &mut map)?,
             ChangeBody::Correction(correction) => {
-                correction_fields(correction, &self.corrects, &mut map)?
+                correction_fields(correction, &self.corrects, &mut map)?;
             }
         }
         map.end()

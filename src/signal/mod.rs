@@ -2,14 +2,18 @@
 //! Pure: no clock, no I/O, no async. The JSON shapes of a result and a change are defined here once; the feed, REST and
 //! the store carry them unchanged. Numbers (`seq`) are given by the store, never here.
 
+mod analyzer;
 mod change;
+mod cross;
 mod feed_status;
 mod recommendation;
 mod result;
 
+pub use analyzer::{Analysis, Analyzer};
 pub use change::{
     Change, ChangeBody, ChangeId, Correction, Epoch, Seq, SignalChange, Source, Stand,
 };
+pub use cross::Cross;
 pub use feed_status::{FeedState, FeedStatus, SeriesCounts, StoreState};
 pub use recommendation::{Recommendation, confidence};
 pub use result::{Bollinger, History, LiveView, SignalResult};

@@ -1,0 +1,96 @@
+//! `hamacast demo`: everything in one process on a simulated exchange. What points outside - the real exchange, Redis,
+//! a proxy, webhooks - is not even read: made-up signals must not reach anybody who would act on them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use super::settings;
+use crate::app::{self, DemoSettings};
+use crate::config::{PROXY_NAMES, Sources, unsupported};
+
+const EXAMPLES: &str = "\
+Examples:
+  hamacast demo                      signals change while one watches: http://127.0.0.1:5000
+  hamacast demo --speed 1 --symbols 20 --intervals 1m,5m
+  hamacast demo --listen 127.0.0.1:0 --exchange-listen 127.0.0.1:5100
+
+The other settings of serve are read from their variables, but for Redis, the exchange, the proxy and webhooks.";
+
+/// Settings that point outside, or mean another market.
+const OUTSIDE: [&str; 12] = [
+    "HAMA_SYMBOLS",
+    "REDIS_ENABLED",
+    "REDIS_HOST",
+    "REDIS_PORT",
+    "REDIS_DB",
+    "REDIS_PASSWORD",
+    "REDIS_URL",
+    "REDIS_CLUSTER_NODES",
+    "HAMA_REDIS_WAIT_REPLICAS",
+    "HAMA_BINANCE_REST_URL",
+    "HAMA_BINANCE_WS_URL",
+    "HAMA_NOTIFY_FILE",
+];
+const DEFAULTS: [(&str, &str); 1] = [("HAMA_INTERVALS", "15m,1h,4h")];
+
+/// Arguments of `demo`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct DemoArgs {
+    /// How many times as fast as ours the simulated time runs
+    #[arg(long, env = "HAMA_SPEED", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    speed: u32,
+    /// The same seed makes the same market
+    #[arg(long, env = "HAMA_SEED", default_value_t = 1)]
+    seed: u64,
+    /// How many contracts the simulated exchange lists
+    #[arg(long, value_name = "COUNT", default_value_t = 125, value_parser = clap::value_parser!(u16).range(1..=600))]
+    symbols: u16,
+    /// Candle intervals; the first is the primary one [env: HAMA_INTERVALS] [default: 15m,1h,4h]
+    #[arg(long)]
+    intervals: Option<String>,
+    /// Where the simulated exchange listens (port 0: a free one)
+    #[arg(
+        long,
+        env = "HAMA_EXCHANGE_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:0"
+    )]
+    exchange_listen: SocketAddr,
+    /// Address of HTTP, WebSocket and dashboard [env: HAMA_LISTEN] [default: 127.0.0.1:5000]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+}
+
+pub(super) fn run(args: DemoArgs, sources: Sources) -> anyhow::Result<ExitCode> {
+    let said = [
+        ("HAMA_INTERVALS", args.intervals),
+        ("HAMA_LISTEN", args.listen),
+    ];
+    let said = said
+        .into_iter()
+        .filter_map(|(name, text)| Some((name.to_owned(), text?)));
+    let flags: BTreeMap<String, String> = said.collect();
+    let sources = sources
+        .without(&OUTSIDE)
+        .without(&PROXY_NAMES)
+        .with_flags(flags);
+    let config = match settings::load(&sources, &DEFAULTS) {
+        Ok(config) => config,
+        Err(code) => return Ok(code),
+    };
+    let bad = unsupported(&config);
+    if !bad.is_empty() {
+        return Ok(super::refuse(&bad));
+    }
+    super::logging::init(&config.log, &sources)?;
+    let settings = DemoSettings {
+        speed: args.speed,
+        seed: args.seed,
+        symbols: usize::from(args.symbols),
+        exchange_listen: args.exchange_listen,
+    };
+    super::runtime()?.block_on(app::demo(settings, config))?;
+    Ok(ExitCode::SUCCESS)
+}

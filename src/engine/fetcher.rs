@@ -1,0 +1,124 @@
+//! Reads closed candles for the engine: the most urgent first, so many at once, and only while the exchange's budget
+//! allows. A read that fails goes back to the engine, which knows what it still needs and asks again.
+//! The queue is bounded by the engine: one read per series at most.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::mpsc;
+
+use super::core::Event;
+use super::effect::{FetchJob, Urgency};
+use crate::clock::ExchangeClock;
+use crate::exchange::{Advice, Exchange, ExchangeError};
+use crate::market::Candle;
+use crate::tasks::Tasks;
+
+/// Requests on their way at once (2.1: 125 series in 2 to 3 s at 150 ms each).
+const IN_FLIGHT: usize = 8;
+
+/// After an error that only a person can mend, nothing is asked for so long.
+const OPERATOR_PAUSE: Duration = Duration::from_secs(60);
+
+/// Longest wait before the budget is looked at again.
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
+
+/// Shortest such wait: a minute of a fast exchange is over in milliseconds.
+const SHORTEST_HOLD: Duration = Duration::from_millis(5);
+
+type Place = (Urgency, usize, u64);
+
+/// The reads that wait, and what is needed to do them.
+pub(super) struct Fetcher {
+    pub(super) exchange: Exchange,
+    pub(super) clock: ExchangeClock,
+    pub(super) answers: mpsc::Sender<Event>,
+}
+
+struct Done {
+    place: Place,
+    job: FetchJob,
+    outcome: Result<Vec<Candle>, ExchangeError>,
+}
+
+impl Fetcher {
+    /// Works until the engine is gone or the program stops.
+    pub(super) async fn run(self, mut jobs: mpsc::Receiver<FetchJob>, tasks: Tasks) {
+        let mut waiting: BTreeMap<Place, FetchJob> = BTreeMap::new();
+        let mut in_flight = FuturesUnordered::new();
+        let mut serial = 0;
+        let hold = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(hold);
+        loop {
+            if hold.is_elapsed() {
+                while in_flight.len() < IN_FLIGHT
+                    && let Some((place, job)) = waiting.pop_first()
+                {
+                    in_flight.push(self.read(place, job));
+                }
+            }
+            tokio::select! {
+                () = tasks.stopping() => return,
+                job = jobs.recv() => {
+                    let Some(job) = job else { return };
+                    serial += 1;
+                    waiting.insert((job.urgency, job.rank, serial), job);
+                }
+                Some(done) = in_flight.next() => {
+                    let pause = self.finish(done, &mut waiting).await;
+                    if let Some(pause) = pause {
+                        hold.set(tokio::time::sleep(pause));
+                    }
+                }
+                () = &mut hold, if !hold.is_elapsed() => {}
+            }
+        }
+    }
+
+    async fn read(&self, place: Place, job: FetchJob) -> Done {
+        let outcome = self.exchange.candles(&job.request).await;
+        Done {
+            place,
+            job,
+            outcome,
+        }
+    }
+
+    /// Hands an answer to the engine, or puts the read back; how long to pause before the next one.
+    async fn finish(
+        &self,
+        done: Done,
+        waiting: &mut BTreeMap<Place, FetchJob>,
+    ) -> Option<Duration> {
+        let Done {
+            place,
+            job,
+            outcome,
+        } = done;
+        let key = job.request.key.clone();
+        let (rows, pause) = match outcome {
+            Ok(rows) => (Some(rows), None),
+            Err(error) => match error.advice() {
+                Advice::WaitUntil(at) => {
+                    waiting.insert(place, job);
+                    let wait_ms =
+                        (at.ms_since(self.clock.now()).max(0) as f64) / self.clock.speed();
+                    let wait = Duration::from_secs_f64(wait_ms / 1_000.0);
+                    return Some(wait.clamp(SHORTEST_HOLD, LONGEST_HOLD));
+                }
+                Advice::AskTheOperator => {
+                    tracing::error!(series = %key, %error, "reading candles is refused");
+                    (None, Some(OPERATOR_PAUSE))
+                }
+                Advice::BackOff | Advice::GiveUp => {
+                    tracing::warn!(series = %key, %error, "reading candles failed");
+                    (None, None)
+                }
+            },
+        };
+        // The engine is gone: the next turn of the loop ends this task.
+        let _ = self.answers.send(Event::Answer { key, rows }).await;
+        pause
+    }
+}

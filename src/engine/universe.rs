@@ -1,0 +1,270 @@
+//! Which contracts are watched: the first by 24 h turnover, or those the operator named. Reads the listing once, then
+//! keeps the exchange's clock and the 24 h figures fresh.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::core::Event;
+use super::handle::{Universe, WatchedContract};
+use crate::backoff::Backoff;
+use crate::clock::ExchangeClock;
+use crate::exchange::{
+    Advice, Contract, ContractKind, ContractStatus, Exchange, ExchangeError, Ticker,
+};
+use crate::market::{Interval, Symbol};
+use crate::tasks::Tasks;
+
+/// The 24 h figures are promised to be at most 60 s old.
+const REFRESH_EVERY: Duration = Duration::from_secs(45);
+
+/// After an error that only a person can mend.
+const OPERATOR_PAUSE: Duration = Duration::from_secs(60);
+
+/// What turnover is ranked in; sums in other assets are not comparable (hazard 26).
+const RANKED_IN: &str = "USDT";
+
+/// Which contracts to watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WatchList {
+    /// So many USDT perpetuals, by 24 h turnover.
+    Top(usize),
+    /// These, whatever their quote asset.
+    Named(Vec<Symbol>),
+}
+
+/// The watch list cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchListError {
+    /// Names the exchange does not trade.
+    #[error("HAMA_SYMBOLS: the exchange has no trading perpetual called {}; remove the name or mend it", list(.0))]
+    Unknown(Vec<Symbol>),
+    /// Nothing to watch.
+    #[error("the exchange lists no trading USDT perpetual")]
+    Empty,
+}
+
+fn list(symbols: &[Symbol]) -> String {
+    symbols
+        .iter()
+        .map(Symbol::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl WatchList {
+    /// The contracts to watch, by symbol.
+    ///
+    /// # Errors
+    /// `WatchListError` when a named contract does not trade, or nothing does.
+    pub fn choose(
+        &self,
+        contracts: &[Contract],
+        tickers: &[Ticker],
+    ) -> Result<Vec<WatchedContract>, WatchListError> {
+        let by_symbol: HashMap<_, _> = tickers
+            .iter()
+            .map(|ticker| (&ticker.symbol, ticker))
+            .collect();
+        let trading = contracts.iter().filter(|contract| {
+            contract.kind == ContractKind::Perpetual && contract.status == ContractStatus::Trading
+        });
+        let mut chosen: Vec<_> = match self {
+            Self::Top(count) => ranked(trading, &by_symbol, *count),
+            Self::Named(names) => named(trading, &by_symbol, names)?,
+        };
+        if chosen.is_empty() {
+            return Err(WatchListError::Empty);
+        }
+        chosen.sort_by(|a, b| a.symbol.cmp(&b.symbol));
+        Ok(chosen)
+    }
+}
+
+fn ranked<'a>(
+    trading: impl Iterator<Item = &'a Contract>,
+    tickers: &HashMap<&Symbol, &Ticker>,
+    count: usize,
+) -> Vec<WatchedContract> {
+    let mut candidates: Vec<_> = trading
+        .filter(|contract| contract.quote_asset == RANKED_IN && contract.margin_asset == RANKED_IN)
+        .map(|contract| watched(contract, tickers))
+        .collect();
+    candidates.sort_by(|a, b| {
+        let turnover = |contract: &WatchedContract| contract.quote_volume_24h.unwrap_or(0.0);
+        turnover(b)
+            .total_cmp(&turnover(a))
+            .then_with(|| a.symbol.cmp(&b.symbol))
+    });
+    candidates.truncate(count);
+    for (at, contract) in candidates.iter_mut().enumerate() {
+        contract.rank = Some(at + 1);
+    }
+    candidates
+}
+
+fn named<'a>(
+    trading: impl Iterator<Item = &'a Contract>,
+    tickers: &HashMap<&Symbol, &Ticker>,
+    names: &[Symbol],
+) -> Result<Vec<WatchedContract>, WatchListError> {
+    let trading: HashMap<_, _> = trading
+        .map(|contract| (&contract.symbol, contract))
+        .collect();
+    let unknown: Vec<_> = names
+        .iter()
+        .filter(|name| !trading.contains_key(name))
+        .cloned()
+        .collect();
+    if !unknown.is_empty() {
+        return Err(WatchListError::Unknown(unknown));
+    }
+    Ok(names
+        .iter()
+        .filter_map(|name| trading.get(name))
+        .map(|contract| watched(contract, tickers))
+        .collect())
+}
+
+fn watched(contract: &Contract, tickers: &HashMap<&Symbol, &Ticker>) -> WatchedContract {
+    let ticker = tickers.get(&contract.symbol);
+    WatchedContract {
+        symbol: contract.symbol.clone(),
+        base_asset: contract.base_asset.clone(),
+        quote_asset: contract.quote_asset.clone(),
+        rank: None,
+        tick_size: contract.tick_size,
+        quote_volume_24h: ticker.map(|ticker| ticker.quote_volume_24h),
+        change_pct_24h: ticker.map(|ticker| ticker.change_pct_24h),
+    }
+}
+
+/// Reads the watch list and keeps what ages fresh.
+pub(super) struct UniverseReader {
+    pub(super) exchange: Exchange,
+    pub(super) clock: ExchangeClock,
+    pub(super) watch_list: WatchList,
+    pub(super) intervals: Vec<Interval>,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) published: watch::Sender<Arc<Universe>>,
+}
+
+enum ReadError {
+    Exchange(ExchangeError),
+    WatchList(WatchListError),
+}
+
+impl UniverseReader {
+    /// Works until the program stops. A watch list that cannot be ends it, and with it the program.
+    pub(super) async fn run(self, tasks: Tasks) {
+        let work = async {
+            let mut backoff = Backoff::default();
+            loop {
+                let wait = match self.read().await {
+                    Ok(()) => {
+                        backoff.reset();
+                        REFRESH_EVERY
+                    }
+                    Err(ReadError::WatchList(error)) => {
+                        tracing::error!("{error}");
+                        return;
+                    }
+                    Err(ReadError::Exchange(error)) => self.pause(&error, &mut backoff),
+                };
+                tokio::time::sleep(wait).await;
+            }
+        };
+        tokio::select! {
+            () = tasks.stopping() => {}
+            () = work => {}
+        }
+    }
+
+    fn pause(&self, error: &ExchangeError, backoff: &mut Backoff) -> Duration {
+        match error.advice() {
+            Advice::WaitUntil(at) => {
+                let wait_ms = at.ms_since(self.clock.now()).max(0) as f64 / self.clock.speed();
+                Duration::from_secs_f64(wait_ms / 1_000.0)
+                    .clamp(Duration::from_millis(5), OPERATOR_PAUSE)
+            }
+            Advice::AskTheOperator => {
+                tracing::error!(%error, "the exchange refuses us");
+                OPERATOR_PAUSE
+            }
+            Advice::BackOff | Advice::GiveUp => {
+                tracing::warn!(%error, "reading the exchange's listing failed");
+                backoff.next_delay()
+            }
+        }
+    }
+
+    async fn read(&self) -> Result<(), ReadError> {
+        let time = self
+            .exchange
+            .server_time()
+            .await
+            .map_err(ReadError::Exchange)?;
+        self.clock.set(time.time, time.speed, time.round_trip);
+        let tickers = self
+            .exchange
+            .tickers()
+            .await
+            .map_err(ReadError::Exchange)?
+            .rows;
+        if self.published.borrow().contracts.is_empty() {
+            let contracts = self
+                .exchange
+                .contracts()
+                .await
+                .map_err(ReadError::Exchange)?
+                .rows;
+            let chosen = self
+                .watch_list
+                .choose(&contracts, &tickers)
+                .map_err(ReadError::WatchList)?;
+            tracing::info!(
+                contracts = chosen.len(),
+                simulated = time.simulated,
+                speed = time.speed,
+                "watch list read"
+            );
+            let symbols: BTreeSet<_> = chosen
+                .iter()
+                .map(|contract| contract.symbol.clone())
+                .collect();
+            self.publish(chosen);
+            // The engine is gone: the program is stopping, and this task is told so next.
+            let _ = self.events.send(Event::Simulated(time.simulated)).await;
+            let _ = self.events.send(Event::Universe(symbols)).await;
+            return Ok(());
+        }
+        self.publish(self.refreshed(&tickers));
+        Ok(())
+    }
+
+    fn refreshed(&self, tickers: &[Ticker]) -> Vec<WatchedContract> {
+        let by_symbol: HashMap<_, _> = tickers
+            .iter()
+            .map(|ticker| (&ticker.symbol, ticker))
+            .collect();
+        let mut contracts = self.published.borrow().contracts.clone();
+        for contract in &mut contracts {
+            if let Some(ticker) = by_symbol.get(&contract.symbol) {
+                contract.quote_volume_24h = Some(ticker.quote_volume_24h);
+                contract.change_pct_24h = Some(ticker.change_pct_24h);
+            }
+        }
+        contracts
+    }
+
+    fn publish(&self, contracts: Vec<WatchedContract>) {
+        let universe = Universe {
+            contracts,
+            intervals: self.intervals.clone(),
+            updated_at: Some(self.clock.now()),
+        };
+        self.published.send_replace(Arc::new(universe));
+    }
+}

@@ -1,0 +1,154 @@
+//! Warming up: reading a series' past, newest page first, until the recommendation rests on enough of it.
+//! At least 499 candles; older pages while no cross is found in them, up to 5,000 or the contract's beginning
+//! (indicator, History). Holes among them count only when the exchange has shown them twice.
+
+use super::moment::Moment;
+use super::patience::SeenTwice;
+use crate::exchange::CandleRequest;
+use crate::market::{Candle, HISTORY_MAX, Hole, OpenTime, SeriesKey};
+use crate::signal::{Analyzer, History};
+
+/// Candles of a page: weight 2 under every version of the exchange's table (2.1).
+const PAGE: u16 = 499;
+
+/// Candles a recommendation rests on before the first live result, unless the contract is younger.
+pub(super) const ENOUGH: usize = 499;
+
+/// Past this many candles without a cross the search ends.
+const CAP: usize = 5_000;
+
+/// What a page led to.
+pub(super) enum Step {
+    /// Ask again with `WarmUp::request`, when `WarmUp::may_ask`.
+    Ask,
+    /// The past stands.
+    Done(Box<Past>),
+}
+
+/// A series' past, ready to go on from.
+pub(super) struct Past {
+    /// The newest candles, at most `HISTORY_MAX`.
+    pub(super) candles: Vec<Candle>,
+    /// State before the first of `candles`.
+    pub(super) checkpoint: Analyzer,
+    /// State after the last of `candles`.
+    pub(super) analyzer: Analyzer,
+    /// Missing candles the exchange confirmed.
+    pub(super) holes: u32,
+    /// How far back it reaches.
+    pub(super) history: History,
+}
+
+/// A series' past as far as it has been read.
+#[derive(Default)]
+pub(super) struct WarmUp {
+    rows: Vec<Candle>,
+    holes: SeenTwice<Vec<Hole>>,
+}
+
+impl WarmUp {
+    /// The next page to ask for: the newest final candles, then what lies before the oldest known.
+    pub(super) fn request(&self, key: &SeriesKey, now: &Moment) -> CandleRequest {
+        let until = self.rows.first().map_or_else(
+            || newest_final(key, now),
+            |oldest| key.interval.steps(oldest.open_time, -1),
+        );
+        let limit = u16::try_from(CAP - self.rows.len()).map_or(PAGE, |left| left.clamp(1, PAGE));
+        CandleRequest {
+            key: key.clone(),
+            from: None,
+            until,
+            limit,
+        }
+    }
+
+    /// Whether enough time has passed to ask again about a hole.
+    pub(super) fn may_ask(&self, now: &Moment) -> bool {
+        self.holes.may_look_again(now)
+    }
+
+    /// Takes an answer in.
+    pub(super) fn take(
+        &mut self,
+        key: &SeriesKey,
+        page: &[Candle],
+        asked: &CandleRequest,
+        now: &Moment,
+    ) -> Step {
+        let mut rows = page.to_vec();
+        rows.extend_from_slice(&self.rows);
+        let holes = holes_in(key, &rows);
+        if !holes.is_empty() && !self.holes.confirm(holes.clone(), now) {
+            return Step::Ask;
+        }
+        self.rows = rows;
+        if self.rows.is_empty() {
+            return Step::Ask;
+        }
+        let beginning_reached = page.len() < usize::from(asked.limit);
+        if self.rows.len() < ENOUGH && !beginning_reached {
+            return Step::Ask;
+        }
+        let past = self.past(key, &holes, beginning_reached);
+        if crossed(&past.analyzer) || beginning_reached || self.rows.len() >= CAP {
+            return Step::Done(Box::new(past));
+        }
+        Step::Ask
+    }
+
+    fn past(&self, key: &SeriesKey, holes: &[Hole], beginning_reached: bool) -> Past {
+        let kept_from = self.rows.len().saturating_sub(HISTORY_MAX);
+        let mut checkpoint = Analyzer::default();
+        for candle in &self.rows[..kept_from] {
+            checkpoint.push(candle);
+        }
+        let mut analyzer = checkpoint.clone();
+        for candle in &self.rows[kept_from..] {
+            analyzer.push(candle);
+        }
+        let history = match (beginning_reached, crossed(&analyzer)) {
+            (true, _) if self.rows.len() < ENOUGH => History::Young,
+            (true, _) | (false, true) => History::Full,
+            (false, false) => History::Capped,
+        };
+        let missing: i64 = holes
+            .iter()
+            .map(|hole| key.interval.count_between(hole.from, hole.until) + 1)
+            .sum();
+        Past {
+            candles: self.rows[kept_from..].to_vec(),
+            checkpoint,
+            analyzer,
+            holes: u32::try_from(missing).unwrap_or(u32::MAX),
+            history,
+        }
+    }
+}
+
+/// The newest candle that is final now.
+pub(super) fn newest_final(key: &SeriesKey, now: &Moment) -> OpenTime {
+    let settled = now.exchange.plus_ms(-now.final_after_ms());
+    key.interval.steps(key.interval.open_at(settled), -1)
+}
+
+fn crossed(analyzer: &Analyzer) -> bool {
+    analyzer
+        .last()
+        .is_some_and(|last| last.last_cross_direction != 0)
+}
+
+/// The candles missing between the first row and the last.
+fn holes_in(key: &SeriesKey, rows: &[Candle]) -> Vec<Hole> {
+    let interval = key.interval;
+    let mut holes = Vec::new();
+    for pair in rows.windows(2) {
+        let expected = interval.after(pair[0].open_time);
+        if pair[1].open_time > expected {
+            holes.push(Hole {
+                from: expected,
+                until: interval.steps(pair[1].open_time, -1),
+            });
+        }
+    }
+    holes
+}

@@ -1,0 +1,111 @@
+//! What state a series is in, and what must be read for it next: one request at a time, the most needed first.
+
+use super::{Link, Watched};
+use crate::engine::effect::{Effect, FetchJob, Urgency};
+use crate::engine::moment::Moment;
+use crate::engine::warmup::newest_final;
+use crate::exchange::CandleRequest;
+use crate::market::{OpenTime, SeriesStatus};
+
+/// A connection that is back within this was only a hiccup.
+const STALE_AFTER_MS: u64 = 5_000;
+
+/// A close that has not come so long after its time is missing, exchange time (hazard 4) ...
+const MISSING_AFTER_MS: i64 = 30_000;
+
+/// ... and never earlier than this in real time, on an exchange whose clock runs faster than ours.
+const MISSING_AFTER_REAL_MS: f64 = 2_000.0;
+
+/// Candles before the recommendation exists.
+const READY: usize = 100;
+
+/// Most candles one repair asks for: weight 2, and 1 up to 99.
+const REPAIR_PAGE: i64 = 499;
+
+impl Watched {
+    pub(super) fn status_at(&self, now: &Moment) -> SeriesStatus {
+        let ready =
+            self.warm_up.is_none() && self.analyzer.candles() >= READY && self.link != Link::Never;
+        let unsettled = self.series.hole().is_some() || self.overdue(now);
+        if !ready || (self.base.is_none() && unsettled) {
+            return SeriesStatus::Warming;
+        }
+        match self.link {
+            Link::Down { since } if now.mono.ms_since(since) >= STALE_AFTER_MS => {
+                SeriesStatus::Stale
+            }
+            Link::Never | Link::Up(_) | Link::Down { .. } => {
+                if self.series.hole().is_some() || self.missing(now) {
+                    SeriesStatus::Dirty
+                } else {
+                    SeriesStatus::Live
+                }
+            }
+        }
+    }
+
+    /// Whether the next candle has closed for certain, and we do not have it.
+    pub(super) fn overdue(&self, now: &Moment) -> bool {
+        self.series
+            .expected()
+            .is_some_and(|expected| now.is_final(self.series.close_time(expected)))
+    }
+
+    /// Whether the next candle is so late that the series must not look up to date.
+    fn missing(&self, now: &Moment) -> bool {
+        let patience_ms =
+            MISSING_AFTER_MS.max(now.from_real_ms(MISSING_AFTER_REAL_MS) + now.final_after_ms());
+        self.series.expected().is_some_and(|expected| {
+            now.exchange.ms_since(self.series.close_time(expected)) > patience_ms
+        })
+    }
+
+    /// Asks for what is missing most, one request at a time.
+    pub(super) fn ask(&mut self, now: &Moment, out: &mut Vec<Effect>) {
+        if self.asked.is_some() || self.connection().is_none() || now.mono < self.ask_again_at {
+            return;
+        }
+        let Some((request, urgency)) = self.wanted(now) else {
+            return;
+        };
+        self.asked = Some(request.clone());
+        out.push(Effect::Ask(FetchJob {
+            request,
+            urgency,
+            rank: self.rank,
+        }));
+    }
+
+    fn wanted(&self, now: &Moment) -> Option<(CandleRequest, Urgency)> {
+        if let Some(warm_up) = &self.warm_up {
+            return warm_up
+                .may_ask(now)
+                .then(|| (warm_up.request(&self.key, now), Urgency::Backfill));
+        }
+        if let Some(hole) = self.series.hole() {
+            let may = self.hole.may_look_again(now);
+            return may.then(|| (self.range(hole.from, hole.until), Urgency::Repair));
+        }
+        if self.overdue(now) {
+            let expected = self.series.expected()?;
+            return Some((
+                self.range(expected, newest_final(&self.key, now)),
+                Urgency::Repair,
+            ));
+        }
+        let disputed = *self.disputed.first()?;
+        let settled = now.is_final(self.series.close_time(disputed));
+        settled.then(|| (self.range(disputed, disputed), Urgency::Repair))
+    }
+
+    fn range(&self, from: OpenTime, until: OpenTime) -> CandleRequest {
+        let count = (self.key.interval.count_between(from, until) + 1).clamp(1, REPAIR_PAGE);
+        let limit = u16::try_from(count).unwrap_or(1);
+        CandleRequest {
+            key: self.key.clone(),
+            from: Some(from),
+            until,
+            limit,
+        }
+    }
+}

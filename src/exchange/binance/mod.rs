@@ -1,0 +1,175 @@
+//! Binance USD-M futures: closed candles and listings over REST within one weight budget, live candles over streams.
+//! Every request is charged before it is sent; every row and event is checked before anybody sees it.
+//! What the exchange was seen to do, with sources, is in docs/exchange.md; hazard numbers are that list's.
+
+mod decimal;
+mod klines;
+mod listing;
+#[cfg(test)]
+mod mutate;
+mod rest;
+mod row;
+mod stream;
+mod url;
+mod weight;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::rest::Rest;
+use super::{
+    CandleRequest, Contract, ExchangeError, FeedSender, Rows, ServerTime, Streams, Ticker,
+};
+use crate::clock::ExchangeClock;
+use crate::market::{Candle, TimeMs};
+use crate::tasks::Tasks;
+
+/// Where the exchange is and how long we wait for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BinanceSettings {
+    /// `http(s)://host[:port]`.
+    pub rest_url: String,
+    /// `ws(s)://host[:port]`; a URL that already ends in `/market` is taken too (hazard 8).
+    pub ws_url: String,
+    /// All waits.
+    pub times: Times,
+}
+
+impl Default for BinanceSettings {
+    fn default() -> Self {
+        Self {
+            rest_url: "https://fapi.binance.com".into(),
+            ws_url: "wss://fstream.binance.com".into(),
+            times: Times::default(),
+        }
+    }
+}
+
+/// How long we wait for what; all in our own time, however fast the exchange's clock runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Times {
+    /// To connect, REST.
+    pub connect: Duration,
+    /// For a whole answer, REST, connecting and body included (hazard 32).
+    pub answer: Duration,
+    /// For a stream's handshake, TLS included.
+    pub handshake: Duration,
+    /// For the answer to a SUBSCRIBE.
+    pub ack: Duration,
+    /// Between two pings on a stream.
+    pub ping_every: Duration,
+    /// Without a frame of any kind, after which a stream is dead (hazard 9).
+    pub silence: Duration,
+    /// Between two new connections, whoever opens them: 300 connects in 5 minutes is Spot's limit, assumed here too.
+    pub connect_gap: Duration,
+    /// Between two messages of one connection: 10 per second are allowed, 40 at once were punished (hazard 13).
+    pub message_gap: Duration,
+    /// First and last wait before a reconnect.
+    pub reconnect: (Duration, Duration),
+    /// Least wait before a reconnect after close code 1008: we broke a rule, and breaking it again soon can earn a ban.
+    pub after_policy: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            answer: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
+            ack: Duration::from_secs(10),
+            ping_every: Duration::from_secs(20),
+            silence: Duration::from_secs(30),
+            connect_gap: Duration::from_secs(1),
+            message_gap: Duration::from_millis(250),
+            reconnect: (Duration::from_millis(500), Duration::from_secs(30)),
+            after_policy: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The exchange; clones share budget, connections and clock.
+#[derive(Debug, Clone)]
+pub struct Binance(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    rest: Rest,
+    stream_url: String,
+    times: Times,
+    clock: ExchangeClock,
+}
+
+impl Binance {
+    /// Sets up the clients; connects nowhere yet. `clock` decides which minute's budget is spent and what is closed:
+    /// the caller sets it from `server_time`, streams only push it forward.
+    ///
+    /// # Errors
+    /// `BadUrl` for a URL that cannot be one of the exchange, `Client` when TLS cannot be set up.
+    pub fn new(settings: &BinanceSettings, clock: ExchangeClock) -> Result<Self, ExchangeError> {
+        // Two providers, or none, in the process: the first handshake panics. So one is named; a second call only
+        // finds it named already.
+        let _already_named = rustls::crypto::ring::default_provider()
+            .install_default()
+            .is_err();
+        let base = url::rest_base(&settings.rest_url)?;
+        Ok(Self(Arc::new(Shared {
+            rest: Rest::new(base, settings.times, clock.clone())?,
+            stream_url: url::stream_url(&settings.ws_url)?,
+            times: settings.times,
+            clock,
+        })))
+    }
+
+    /// The exchange's time.
+    ///
+    /// # Errors
+    /// As `Exchange::server_time`.
+    pub async fn server_time(&self) -> Result<ServerTime, ExchangeError> {
+        listing::server_time(&self.0.rest).await
+    }
+
+    /// All listed contracts.
+    ///
+    /// # Errors
+    /// As `Exchange::contracts`.
+    pub async fn contracts(&self) -> Result<Rows<Contract>, ExchangeError> {
+        listing::contracts(&self.0.rest).await
+    }
+
+    /// The last 24 hours of all trading contracts.
+    ///
+    /// # Errors
+    /// As `Exchange::tickers`.
+    pub async fn tickers(&self) -> Result<Rows<Ticker>, ExchangeError> {
+        listing::tickers(&self.0.rest).await
+    }
+
+    /// Closed candles.
+    ///
+    /// # Errors
+    /// As `Exchange::candles`.
+    pub async fn candles(&self, request: &CandleRequest) -> Result<Vec<Candle>, ExchangeError> {
+        klines::candles(&self.0.rest, request).await
+    }
+
+    /// Weight spent in the current minute.
+    pub fn weight_used(&self) -> u32 {
+        self.0.rest.weight_used()
+    }
+
+    /// Until when we must be quiet.
+    pub fn held_until(&self) -> Option<TimeMs> {
+        self.0.rest.held_until()
+    }
+
+    /// Starts the streams.
+    pub fn streams(&self, tasks: &Tasks, feed: FeedSender) -> Streams {
+        stream::start(
+            self.0.stream_url.clone(),
+            self.0.times,
+            self.0.clock.clone(),
+            tasks,
+            feed,
+        )
+    }
+}

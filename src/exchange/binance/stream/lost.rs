@@ -1,0 +1,101 @@
+//! Why a connection ended, and how soon the next may be tried. No close code is final: the exchange closes with 1000 and
+//! 1008 too, and a client that takes them for the end goes deaf (hazard 12).
+
+use std::time::Duration;
+
+use tokio_tungstenite::tungstenite::{self, http::StatusCode};
+
+use super::Times;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Lost {
+    /// No socket, no TLS, no handshake.
+    #[error("no connection: {0}")]
+    Connect(#[source] Box<tungstenite::Error>),
+    /// The handshake was answered with an HTTP status instead.
+    #[error("handshake refused with {0}{hint}", hint = hint(*.0))]
+    Handshake(StatusCode),
+    /// The handshake took too long.
+    #[error("no handshake within {0:?}")]
+    HandshakeTimedOut(Duration),
+    /// The exchange closed.
+    #[error("closed by the exchange with {code:?}: {reason}")]
+    Closed { code: Option<u16>, reason: String },
+    /// The socket broke.
+    #[error("broken: {0}")]
+    Broken(#[source] Box<tungstenite::Error>),
+    /// Nothing was heard for so long.
+    #[error("no frame of any kind for {0:?}")]
+    Silent(Duration),
+    /// A subscription was not answered.
+    #[error("no answer to a subscription within {0:?}")]
+    Unanswered(Duration),
+    /// A subscription was refused.
+    #[error("subscription refused with code {code}: {message}")]
+    Refused { code: i64, message: String },
+    /// Our own message could not be sent.
+    #[error("a message could not be sent within {0:?}")]
+    Stuck(Duration),
+    /// The engine has not read for so long that it cannot even be told that we are up.
+    #[error("the engine does not read")]
+    EngineBehind,
+}
+
+fn hint(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        403 | 451 => " (region or proxy): set PROXY_URL",
+        _ => "",
+    }
+}
+
+impl Lost {
+    pub(super) fn connect(error: tungstenite::Error) -> Self {
+        if let tungstenite::Error::Http(response) = &error {
+            return Self::Handshake(response.status());
+        }
+        Self::Connect(Box::new(error))
+    }
+
+    /// The close code, when one was sent.
+    pub(super) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Closed { code, .. } => *code,
+            Self::Connect(_)
+            | Self::Handshake(_)
+            | Self::HandshakeTimedOut(_)
+            | Self::Broken(_)
+            | Self::Silent(_)
+            | Self::Unanswered(_)
+            | Self::Refused { .. }
+            | Self::Stuck(_)
+            | Self::EngineBehind => None,
+        }
+    }
+
+    /// Whether we broke a rule of the exchange: a fault of ours, worth an alarm.
+    pub(super) fn is_our_fault(&self) -> bool {
+        self.code() == Some(1008) || matches!(self, Self::Refused { .. })
+    }
+
+    /// The least wait before the next try.
+    pub(super) fn least_wait(&self, times: &Times) -> Duration {
+        if self.is_our_fault() {
+            return times.after_policy;
+        }
+        match self {
+            // 403, 451, 429, 418: asking again soon changes nothing and may be punished (hazard 31).
+            Self::Handshake(status) if status.is_client_error() => times.reconnect.1,
+            Self::Handshake(_)
+            | Self::Connect(_)
+            | Self::HandshakeTimedOut(_)
+            | Self::Closed { .. }
+            | Self::Broken(_)
+            | Self::Silent(_)
+            | Self::Unanswered(_)
+            | Self::Refused { .. }
+            | Self::Stuck(_)
+            | Self::EngineBehind => Duration::ZERO,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Errors as RFC 9457 problem documents: what went wrong, with what, and what is allowed instead.
+
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::signal::Seq;
+
+/// A problem document. Its `type` is `urn:hamacast:problem:<slug>`; the slug is what programs match on.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Problem {
+    /// What kind of problem: a URN that ends in its slug.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The HTTP status in words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What was wrong, and what is allowed.
+    detail: String,
+    /// Only with status 410: where to go on from.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    cursor: Option<PresentCursor>,
+}
+
+/// The present cursor and the oldest change still kept.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct PresentCursor {
+    /// The numbering in force.
+    pub(super) epoch: String,
+    /// Number of the newest change.
+    #[schema(value_type = u64)]
+    pub(super) seq: Seq,
+    /// Oldest number still kept.
+    #[schema(value_type = u64)]
+    pub(super) kept_from: Seq,
+}
+
+impl Problem {
+    fn new(status: StatusCode, slug: &str, detail: String) -> Self {
+        Self {
+            kind: format!("urn:hamacast:problem:{slug}"),
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail,
+            cursor: None,
+        }
+    }
+
+    /// 400: `detail` names the parameter, its value and what is allowed.
+    pub(super) fn bad_request(slug: &str, detail: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, slug, detail)
+    }
+
+    /// 404.
+    pub(super) fn not_found(slug: &str, detail: String) -> Self {
+        Self::new(StatusCode::NOT_FOUND, slug, detail)
+    }
+
+    /// 405.
+    pub(super) fn wrong_method(method: &Method) -> Self {
+        let detail = format!("{method} is not allowed here; allowed: GET, HEAD");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", detail)
+    }
+
+    /// 410: the changes asked for are not there; `cursor` is where to go on.
+    pub(super) fn gone(detail: String, cursor: PresentCursor) -> Self {
+        Self {
+            cursor: Some(cursor),
+            ..Self::new(StatusCode::GONE, "gone", detail)
+        }
+    }
+
+    /// 503: try again in a few seconds.
+    pub(super) fn unavailable(slug: &str, detail: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, slug, detail)
+    }
+
+    /// Any other status, by an error that knows its own.
+    pub(super) fn with_status(status: StatusCode, slug: &str, detail: String) -> Self {
+        Self::new(status, slug, detail)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry = (status == StatusCode::SERVICE_UNAVAILABLE
+            || status == StatusCode::TOO_MANY_REQUESTS)
+            .then_some([(header::RETRY_AFTER, "5")]);
+        let allow =
+            (status == StatusCode::METHOD_NOT_ALLOWED).then_some([(header::ALLOW, "GET,HEAD")]);
+        let headers = [(header::CONTENT_TYPE, "application/problem+json")];
+        (
+            status,
+            headers,
+            retry,
+            allow,
+            axum::Json(self).into_response().into_body(),
+        )
+            .into_response()
+    }
+}

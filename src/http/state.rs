@@ -1,0 +1,79 @@
+//! What a request can reach: the published state, the engine's handle, the hub, and settings. Cloned per request, so
+//! everything in it is a handle.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Mono;
+use crate::engine::EngineHandle;
+use crate::hub::Hub;
+use crate::market::Interval;
+use crate::store::Store;
+use crate::tasks::Tasks;
+
+/// Settings of the room.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpSettings {
+    /// The program's version, as status shows it.
+    pub version: String,
+    /// Watched intervals; the first is the primary one: what an omitted `interval` means.
+    pub intervals: Vec<Interval>,
+    /// Origins (`https://host[:port]`) other than our own whose pages may read and connect.
+    pub allowed_origins: Vec<String>,
+    /// Limits clients should know, shown by status.
+    pub limits: Limits,
+    /// Plain HTTP connections at a time; more wait in the kernel's queue.
+    pub max_http_connections: usize,
+}
+
+/// Limits clients should know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Limits {
+    /// WebSocket connections in all.
+    pub connections: usize,
+    /// WebSocket connections of one address; loopback is exempt.
+    pub connections_per_ip: usize,
+    /// Streams one connection may subscribe to.
+    pub streams_per_connection: usize,
+    /// Messages a second one client may send.
+    pub client_messages_per_s: u32,
+    /// Bytes of unsent changes after which a reader is too slow.
+    pub slow_bytes: usize,
+    /// Most changes replayed to one `since`.
+    pub replay_changes: usize,
+    /// Changes kept for catching up.
+    pub kept_changes: usize,
+}
+
+/// What a request can reach; clones share it.
+#[derive(Debug, Clone)]
+pub struct HttpState {
+    /// Published state and log.
+    pub store: Store,
+    /// Watch list, figures, charts, the exchange's clock.
+    pub engine: EngineHandle,
+    /// Takes over the sockets of the feed.
+    pub hub: Hub,
+    /// Settings of the room.
+    pub settings: Arc<HttpSettings>,
+    /// Where upgrades are spawned; long polls end when it stops.
+    pub tasks: Tasks,
+    /// Cancelled when the program begins to leave: readiness says so at once, answering goes on.
+    pub draining: CancellationToken,
+    /// When the program started.
+    pub started: Mono,
+}
+
+impl HttpState {
+    /// WebSocket readers connected now.
+    pub(super) fn connections(&self) -> usize {
+        self.hub.connections()
+    }
+
+    /// Whether the program is on its way out.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.is_cancelled() || self.tasks.is_stopping()
+    }
+}

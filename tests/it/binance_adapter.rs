@@ -1,0 +1,61 @@
+//! The Binance adapter against servers that follow a script: what it takes, what it refuses, what it advises, how it
+//! keeps its connections. The servers are written here and not taken from the simulator, so that no misreading is shared.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests"
+)]
+
+mod rest;
+mod script;
+mod streams;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use hamacast::clock::ExchangeClock;
+use hamacast::exchange::binance::Times;
+use hamacast::market::{Interval, SeriesKey, Symbol, TimeMs};
+
+/// Ten seconds into a minute of exchange time.
+const NOW: TimeMs = TimeMs::new(1_791_383_650_000);
+/// The minute that is open at `NOW`.
+const OPEN_MS: i64 = 1_791_383_640_000;
+
+fn clock() -> ExchangeClock {
+    let clock = ExchangeClock::from_wall();
+    clock.set(NOW, 1.0, Duration::ZERO);
+    clock
+}
+
+/// Waits short enough for tests.
+fn times() -> Times {
+    Times {
+        connect: Duration::from_millis(500),
+        answer: Duration::from_millis(500),
+        handshake: Duration::from_millis(500),
+        ack: Duration::from_millis(500),
+        ping_every: Duration::from_millis(100),
+        silence: Duration::from_millis(500),
+        connect_gap: Duration::from_millis(5),
+        message_gap: Duration::from_millis(5),
+        reconnect: (Duration::from_millis(10), Duration::from_millis(40)),
+        after_policy: Duration::from_millis(60),
+    }
+}
+
+fn key(name: &str) -> SeriesKey {
+    SeriesKey::new(Symbol::parse(name).unwrap(), Interval::M1)
+}
+
+fn keys(names: &[&str]) -> BTreeSet<SeriesKey> {
+    names.iter().map(|name| key(name)).collect()
+}
+
+/// What must happen happens within five seconds.
+async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(5), work)
+        .await
+        .unwrap_or_else(|_| panic!("did not happen in time: {what}"))
+}

@@ -1,0 +1,210 @@
+//! What the command line promises: help, settings and their source, exit codes. Runs the real binary, with no variable
+//! but those given and in a folder of its own.
+
+use std::process::{Command, Output};
+
+use hamacast::config::TABLE;
+use tempfile::TempDir;
+
+struct Run {
+    folder: TempDir,
+    variables: Vec<(&'static str, &'static str)>,
+}
+
+impl Run {
+    fn new(variables: &[(&'static str, &'static str)]) -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            variables: variables.to_vec(),
+        }
+    }
+
+    fn dot_env(self, text: &str) -> Self {
+        std::fs::write(self.folder.path().join(".env"), text).unwrap();
+        self
+    }
+
+    fn hamacast(&self, arguments: &[&str]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hamacast"));
+        command.args(arguments).env_clear();
+        command.envs(self.variables.iter().copied());
+        let output = command.current_dir(self.folder.path()).output().unwrap();
+        Ran(output)
+    }
+}
+
+struct Ran(Output);
+
+impl Ran {
+    fn code(&self) -> Option<i32> {
+        self.0.status.code()
+    }
+
+    fn out(&self) -> String {
+        String::from_utf8(self.0.stdout.clone()).unwrap()
+    }
+
+    fn err(&self) -> String {
+        String::from_utf8(self.0.stderr.clone()).unwrap()
+    }
+
+    fn settings(&self) -> Vec<(String, String, String)> {
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&self.out()).unwrap();
+        let text = |row: &serde_json::Value, field: &str| row[field].as_str().unwrap().to_owned();
+        rows.iter()
+            .map(|row| (text(row, "name"), text(row, "value"), text(row, "source")))
+            .collect()
+    }
+
+    fn setting(&self, name: &str) -> (String, String) {
+        let row = self.settings().into_iter().find(|row| row.0 == name);
+        row.map(|(_, value, source)| (value, source)).unwrap()
+    }
+}
+
+fn pair(value: &str, source: &str) -> (String, String) {
+    (value.to_owned(), source.to_owned())
+}
+
+#[test]
+fn help_names_every_command_the_exit_codes_and_where_settings_are() {
+    let ran = Run::new(&[]).hamacast(&["--help"]);
+    assert_eq!(ran.code(), Some(0));
+    let help = ran.out();
+    for part in [
+        "demo",
+        "serve",
+        "exchange",
+        "analyze",
+        "tail",
+        "config",
+        "healthcheck",
+        "Exit codes",
+        "hamacast config",
+    ] {
+        assert!(help.contains(part), "{part}: {help}");
+    }
+    assert_eq!(Run::new(&[]).hamacast(&["nonsense"]).code(), Some(2));
+    assert_eq!(Run::new(&[]).hamacast(&[]).code(), Some(2));
+}
+
+#[test]
+fn every_setting_but_the_secret_ones_is_a_flag_of_serve() {
+    let help = Run::new(&[]).hamacast(&["serve", "--help"]).out();
+    for entry in TABLE {
+        let flag = format!(
+            "--{} ",
+            entry
+                .name
+                .trim_start_matches("HAMA_")
+                .to_ascii_lowercase()
+                .replace('_', "-")
+        );
+        assert_eq!(help.contains(&flag), !entry.secret, "{flag}");
+    }
+}
+
+#[test]
+fn config_tells_each_setting_and_where_it_came_from() {
+    let run = Run::new(&[("HAMA_TOP", "50"), ("HAMA_LOG", "debug")]).dot_env(
+        "HAMA_TOP=60\nHAMA_INTERVALS=\"15m,1h\" # two\nREDIS_PASSWORD=hush\nREDIS_HOST=h\n",
+    );
+    let ran = run.hamacast(&["config", "--json", "--log", "warn"]);
+    assert_eq!(ran.code(), Some(0), "{}", ran.err());
+    assert_eq!(ran.setting("HAMA_TOP"), pair("50", "environment"));
+    assert_eq!(ran.setting("HAMA_LOG"), pair("warn", "flag"));
+    assert_eq!(ran.setting("HAMA_INTERVALS"), pair("15m,1h", ".env"));
+    assert_eq!(
+        ran.setting("HAMA_LISTEN"),
+        pair("127.0.0.1:5000", "default")
+    );
+    assert_eq!(ran.setting("REDIS_PASSWORD"), pair("***", ".env"));
+    assert_eq!(ran.settings().len(), TABLE.len());
+    let table = run.hamacast(&["config"]);
+    assert!(table.out().lines().any(|line| {
+        line.split_whitespace()
+            .eq(["HAMA_TOP", "50", "environment"])
+    }));
+    assert!(!table.out().contains("hush") && !table.err().contains("hush"));
+}
+
+#[test]
+fn all_wrong_settings_are_told_at_once_and_stop_the_start_with_2() {
+    for command in ["config", "serve", "demo"] {
+        let run = Run::new(&[("HAMA_TOP", "0"), ("HAMA_LOG_FORMAT", "xml")]);
+        let ran = run.dot_env("HAMA_MAX_STREAMS=none\n").hamacast(&[command]);
+        assert_eq!(ran.code(), Some(2), "{command}");
+        assert_eq!(ran.out(), "");
+        let told = ran.err();
+        for part in [
+            "HAMA_TOP='0' (environment): allowed: 1 to 600",
+            "HAMA_LOG_FORMAT='xml' (environment): allowed: text or json",
+            "HAMA_MAX_STREAMS='none' (.env): allowed: 1 to",
+        ] {
+            assert!(told.contains(part), "{command}: {part}: {told}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_variable_is_a_warning_with_the_nearest_name() {
+    let run = Run::new(&[
+        ("HAMA_INTERVAL_S", "1h"),
+        ("HAMA_SPEED", "2"),
+        ("HAMA_URL", "x"),
+    ]);
+    let ran = run.dot_env("REDIS_PROT=1\n").hamacast(&["config"]);
+    assert_eq!(ran.code(), Some(0));
+    assert_eq!(ran.err().lines().count(), 2, "{}", ran.err());
+    assert!(
+        ran.err()
+            .contains("HAMA_INTERVAL_S (environment) is no setting; did you mean HAMA_INTERVALS?")
+    );
+    assert!(
+        ran.err()
+            .contains("REDIS_PROT (.env) is no setting; did you mean REDIS_PORT?")
+    );
+}
+
+#[test]
+fn a_broken_line_of_the_file_stops_the_start_but_not_the_help() {
+    let run = Run::new(&[]).dot_env("HAMA_TOP=5\nthis is secret and no setting\n");
+    let ran = run.hamacast(&["config"]);
+    assert_eq!(ran.code(), Some(2));
+    assert!(
+        ran.err().contains("line 2 (.env): allowed: NAME=value"),
+        "{}",
+        ran.err()
+    );
+    assert!(!ran.err().contains("secret"));
+    assert_eq!(run.hamacast(&["--help"]).code(), Some(0));
+}
+
+#[test]
+fn serve_refuses_what_it_cannot_keep_and_config_shows_it() {
+    let run = Run::new(&[
+        ("REDIS_HOST", "r"),
+        ("HAMA_API_KEYS", "me:hush"),
+        ("HTTPS_PROXY", "http://p:1"),
+    ]);
+    let ran = run.hamacast(&["serve"]);
+    assert_eq!(ran.code(), Some(2));
+    assert_eq!(
+        ran.err().matches("not in this version yet").count(),
+        3,
+        "{}",
+        ran.err()
+    );
+    assert!(!ran.err().contains("hush"));
+    assert_eq!(run.hamacast(&["config"]).code(), Some(0));
+}
+
+#[test]
+fn healthcheck_of_nobody_is_3() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener); // nobody listens there now
+    let ran = Run::new(&[]).hamacast(&["healthcheck", "--url", &format!("http://{address}")]);
+    assert_eq!(ran.code(), Some(3), "{}", ran.err());
+    assert!(ran.err().contains("is not ready"));
+}
