@@ -1,6 +1,7 @@
 //! `hamacast exchange`: the simulated Binance USD-M exchange alone, for engines and clients in other processes.
 //! It prints one line when it accepts, logs to stderr, and ends on Ctrl-C or SIGTERM.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -101,6 +102,7 @@ pub(super) fn run(args: ExchangeArgs) -> anyhow::Result<ExitCode> {
     // Another command may have set it up; then its choice stands.
     let _ = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .try_init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -19,7 +19,7 @@ const KEPT_DAYS: usize = 96;
 #[derive(Debug)]
 pub(super) enum Candles {
     /// Computed from a seed.
-    Generated(Generated),
+    Generated(Box<Generated>),
     /// Read from files.
     Recorded(Recording),
 }

@@ -10,7 +10,7 @@ use super::generator::{Personality, Voice, mix, unit};
 use super::names::coin;
 use super::replay::Recording;
 use super::settings::SimulatorSettings;
-use crate::market::{Symbol, TimeMs};
+use crate::market::{OpenTime, Symbol, TimeMs};
 
 /// The delivery date of what never expires, as the exchange writes it: 2100-12-25.
 const NEVER_MS: i64 = 4_133_404_800_000;
@@ -92,7 +92,7 @@ impl Catalogue {
                 contract_type: "PERPETUAL",
                 status: "TRADING",
                 underlying: "COIN",
-                onboard: first.map_or(TimeMs::new(0), |open| open.time()),
+                onboard: first.map_or(TimeMs::new(0), OpenTime::time),
                 delivery: TimeMs::new(NEVER_MS),
                 scale: recording.scale(),
                 candles: Candles::Recorded(recording),
@@ -145,12 +145,14 @@ fn perpetual(seed: u64, rank: usize, began: i64) -> Contract {
     let like = Personality {
         price,
         quote_volume: 9e9 / (rank as f64 + 1.0).powf(0.95),
+        // Tuned by what HAMA says over 1,200 closes of 125 contracts (seed 1): at 15m 40 % BUY, 39 % SELL, 21 % HOLD
+        // and 3.6 signal changes a close, three or more on 71 % of them; at 1h 44, 45, 11 %; at 4h 46, 48, 6 %.
         minute_move: if rank < 2 {
-            0.000_4
+            0.000_22
         } else {
-            0.000_5 + 0.000_9 * draw(1)
+            0.000_22 + 0.000_6 * draw(1)
         },
-        trend: 0.7 + 0.8 * draw(2),
+        trend: 0.45 + 0.6 * draw(2),
         naps: if rank < 60 { 0.0 } else { 0.06 * draw(3) },
     };
     let scale = match base.as_str() {
@@ -206,7 +208,7 @@ fn contract(
         onboard: TimeMs::new(began),
         delivery: TimeMs::new(NEVER_MS),
         scale,
-        candles: Candles::Generated(Generated::new(voice, began)),
+        candles: Candles::Generated(Box::new(Generated::new(voice, began))),
     }
 }
 
@@ -225,8 +227,8 @@ fn strangers(seed: u64, began: i64, now: TimeMs) -> Vec<Contract> {
         let like = Personality {
             price,
             quote_volume: 9e8,
-            minute_move: 0.000_4,
-            trend: 1.0,
+            minute_move: 0.000_25,
+            trend: 0.8,
             naps: 0.0,
         };
         contract(seed, name, base, quote, scale_for(price, 0), like, began)

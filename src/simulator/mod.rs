@@ -12,6 +12,7 @@ mod names;
 mod replay;
 mod requests;
 mod rest;
+mod routes;
 mod server;
 mod session;
 mod settings;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::streams::Form;
+use super::routes::Form;
 
 /// A request that can be served.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,8 +17,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::World;
 use super::rest::{Endpoint, Params, Refusal};
+use super::routes::Route;
 use super::session;
-use super::streams::Route;
 use super::weights::Verdict;
 
 /// A client may leave a connection idle that long, or take that long over a request's head.

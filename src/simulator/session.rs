@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::World;
 use super::requests::{self, Request};
+use super::routes::{Door, Form, Route};
 use super::stats::{Rule, SharedConnection, lock};
-use super::streams::{Batch, Door, Form, Listener, QUEUE_BATCHES, Route};
+use super::streams::{Batch, Listener, QUEUE_BATCHES};
 use crate::clock::Mono;
 
 /// Names a connection may be subscribed to.
@@ -295,14 +296,14 @@ impl Session {
             counts.bytes_sent += message.len() as u64;
         }
         tokio::select! {
-            sent = tokio::time::timeout(WRITE_TIMEOUT, self.socket.feed(message)) => ended(sent),
+            sent = tokio::time::timeout(WRITE_TIMEOUT, self.socket.feed(message)) => ended(&sent),
             () = self.cut.cancelled() => Err(End::TooSlow),
         }
     }
 
     async fn flush(&mut self) -> Result<(), End> {
         tokio::select! {
-            flushed = tokio::time::timeout(WRITE_TIMEOUT, self.socket.flush()) => ended(flushed),
+            flushed = tokio::time::timeout(WRITE_TIMEOUT, self.socket.flush()) => ended(&flushed),
             () = self.cut.cancelled() => Err(End::TooSlow),
         }
     }
@@ -338,7 +339,7 @@ impl Session {
     }
 }
 
-fn ended<E>(written: Result<Result<(), E>, tokio::time::error::Elapsed>) -> Result<(), End> {
+fn ended<E>(written: &Result<Result<(), E>, tokio::time::error::Elapsed>) -> Result<(), End> {
     match written {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(End::ClientGone),

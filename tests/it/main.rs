@@ -12,5 +12,6 @@ mod commands;
 mod documents;
 mod golden;
 mod house;
+mod simulator;
 mod support;
 mod tail;

@@ -20,7 +20,7 @@ fn contract() -> Candles {
         naps: 0.05,
     };
     let voice = Voice::new(7, "XRPUSDT", scale, like);
-    Candles::Generated(Generated::new(voice, 1_700_006_400_000))
+    Candles::Generated(Box::new(Generated::new(voice, 1_700_006_400_000)))
 }
 
 fn all(from_ms: i64, to_ms: i64) -> Span {

@@ -1,0 +1,155 @@
+//! The simulated exchange keeps the promises of the real one: shapes, weights, stream rules, closes.
+//! Truth, REST and streams tell the same candles, and a restart tells them again.
+
+mod replay;
+mod rest;
+mod streams;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures::{SinkExt as _, StreamExt as _};
+use hamacast::market::TimeMs;
+use hamacast::simulator::{Simulator, SimulatorSettings};
+use hamacast::tasks::Tasks;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// 2026-01-01T00:07:30Z: in the middle of a minute and of a quarter of an hour.
+const START_MS: i64 = 1_767_225_600_000 + 450_000;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Exchange {
+    simulator: Simulator,
+    tasks: Tasks,
+    http: reqwest::Client,
+}
+
+struct Answer {
+    status: u16,
+    headers: HashMap<String, String>,
+    json: Value,
+}
+
+fn settings() -> SimulatorSettings {
+    SimulatorSettings {
+        seed: 5,
+        symbols: 25,
+        start: Some(TimeMs::new(START_MS)),
+        update_every: Duration::from_millis(50),
+        ..SimulatorSettings::default()
+    }
+}
+
+impl Exchange {
+    async fn start(settings: SimulatorSettings) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let tasks = Tasks::new();
+        let listen = "127.0.0.1:0".parse().unwrap();
+        Self {
+            simulator: Simulator::start(settings, listen, &tasks).await.unwrap(),
+            tasks,
+            http: reqwest::Client::builder()
+                .timeout(PATIENCE)
+                .build()
+                .unwrap(),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        let url = format!("http://{}{path}", self.simulator.local_addr());
+        let response = self.http.get(url).send().await.unwrap();
+        let headers = response.headers().iter();
+        Answer {
+            status: response.status().as_u16(),
+            headers: headers
+                .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+                .collect(),
+            json: serde_json::from_str(&response.text().await.unwrap()).unwrap(),
+        }
+    }
+
+    async fn connect(&self, path: &str) -> Client {
+        let url = format!("ws://{}{path}", self.simulator.local_addr());
+        Client(tokio_tungstenite::connect_async(url).await.unwrap().0)
+    }
+}
+
+impl Answer {
+    fn used_weight(&self) -> u32 {
+        self.headers["x-mbx-used-weight-1m"].parse().unwrap()
+    }
+
+    fn rows(&self) -> &Vec<Value> {
+        self.json.as_array().unwrap()
+    }
+
+    fn refused(&self, status: u16, code: i64) {
+        assert_eq!(self.status, status, "{}", self.json);
+        assert_eq!(self.json["code"], code, "{}", self.json);
+        assert!(self.json["msg"].as_str().unwrap().len() > 5);
+    }
+}
+
+struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Client {
+    async fn say(&mut self, text: &str) {
+        self.0.send(Message::text(text)).await.unwrap();
+    }
+
+    async fn frame(&mut self) -> Message {
+        let frame = tokio::time::timeout(PATIENCE, self.0.next()).await;
+        frame
+            .expect("a frame within 20 s")
+            .expect("not closed")
+            .unwrap()
+    }
+
+    /// The next text message.
+    async fn next(&mut self) -> Value {
+        loop {
+            match self.frame().await {
+                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+                Message::Close(close) => panic!("closed: {close:?}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// The answer to a request; events on the way are passed over.
+    async fn answer(&mut self, request: &str) -> Value {
+        self.say(request).await;
+        self.answer_seen().await
+    }
+
+    async fn answer_seen(&mut self) -> Value {
+        loop {
+            let message = self.next().await;
+            if message.get("result").is_some() || message.get("error").is_some() {
+                return message;
+            }
+        }
+    }
+
+    /// Code and reason of the close that ends the connection.
+    async fn closed(&mut self) -> (u16, String) {
+        loop {
+            if let Message::Close(Some(close)) = self.frame().await {
+                return (close.code.into(), close.reason.to_string());
+            }
+        }
+    }
+
+    /// The `k` of the next closed candle of `interval`.
+    async fn next_close(&mut self, interval: &str) -> Value {
+        loop {
+            let candle = self.next().await["k"].clone();
+            if candle["x"] == true && candle["i"] == interval {
+                return candle;
+            }
+        }
+    }
+}

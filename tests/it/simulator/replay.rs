@@ -1,0 +1,137 @@
+//! Replay: the files' numbers come out as they went in, holes included, and a symbol ends with its file.
+
+use std::fmt::Write as _;
+
+use hamacast::simulator::SimulatorSettings;
+
+use super::{Exchange, settings};
+
+const FIRST_MS: i64 = 1_700_000_040_000; // on the minute
+const MINUTE_MS: i64 = 60_000;
+
+/// 700 one-minute candles with 17-digit volumes; rows 100 to 109 are missing.
+fn file() -> String {
+    let mut text = String::from("open_time_ms,open,high,low,close,volume\n");
+    for row in (0..700).filter(|row| !(100..110).contains(row)) {
+        let open = 100 + row % 7;
+        let _ = writeln!(
+            text,
+            "{},{open}.50,{}.75,{}.25,{open}.10,{}.04517148850710084",
+            FIRST_MS + row * MINUTE_MS,
+            open + 1,
+            open - 1,
+            row % 3
+        );
+    }
+    text
+}
+
+async fn exchange(dir: &std::path::Path, speed: f64) -> Exchange {
+    Exchange::start(SimulatorSettings {
+        replay: Some(dir.to_owned()),
+        start: None,
+        speed,
+        ..settings()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_replay_serves_the_files_numbers_and_its_holes() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("ETHBTC-1m.csv"), file()).unwrap();
+    let exchange = exchange(dir.path(), 1.0).await;
+    let info = exchange.get("/fapi/v1/exchangeInfo").await;
+    assert_eq!(info.json["symbols"].as_array().unwrap().len(), 1);
+    assert_eq!(info.json["symbols"][0]["quoteAsset"], "BTC");
+    // It starts at row 600 of the file: 600 rows have closed.
+    let rows = exchange
+        .get("/fapi/v1/klines?symbol=ETHBTC&interval=1m&limit=1500")
+        .await;
+    assert_eq!(rows.rows().len(), 601);
+    let text = file();
+    for (line, row) in text.lines().skip(1).zip(&rows.rows()[..600]) {
+        let fields: Vec<f64> = line
+            .split(',')
+            .map(|field| field.parse().unwrap())
+            .collect();
+        assert_eq!(row[0].as_f64().unwrap(), fields[0]);
+        for at in 1..6 {
+            assert_eq!(
+                row[at].as_str().unwrap().parse::<f64>().unwrap(),
+                fields[at],
+                "{line}"
+            );
+        }
+    }
+    let opens: Vec<_> = rows
+        .rows()
+        .iter()
+        .map(|row| row[0].as_i64().unwrap())
+        .collect();
+    assert!(opens.contains(&(FIRST_MS + 99 * MINUTE_MS)));
+    assert!(!opens.contains(&(FIRST_MS + 105 * MINUTE_MS)));
+    let hours = exchange
+        .get("/sim/truth?symbol=ETHBTC&interval=1h&from=0")
+        .await;
+    assert!(hours.json["candles"].as_array().unwrap().len() >= 9);
+    assert_eq!(
+        exchange
+            .get("/fapi/v1/klines?symbol=ETHBTC&interval=1m&limit=5")
+            .await
+            .rows()
+            .len(),
+        5
+    );
+}
+
+#[tokio::test]
+async fn past_the_end_of_its_file_a_symbol_is_silent() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("ETHBTC-1m.csv"), file()).unwrap();
+    let exchange = exchange(dir.path(), 3_600.0).await;
+    let mut client = exchange.connect("/market/ws/ethbtc@kline_1m").await;
+    for row in 601..700 {
+        let close = client.next_close("1m").await;
+        let open = close["t"].as_i64().unwrap();
+        if row == 601 {
+            // The first candle may have closed before the connection stood.
+            assert!(open >= FIRST_MS + 600 * MINUTE_MS);
+        }
+        if open == FIRST_MS + 699 * MINUTE_MS {
+            break;
+        }
+    }
+    // Marker: an answer that comes after the end, with no event before it.
+    client
+        .say(r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#)
+        .await;
+    assert_eq!(client.next().await["id"], 1);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_none_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let tasks = hamacast::tasks::Tasks::new();
+    for (name, text, wanted) in [
+        ("readme.txt", "", "no <SYMBOL>-<interval>.csv"),
+        (
+            "BTCUSDT-1m.csv",
+            "60000,1,1,1,NaN,0",
+            "line 1: 'NaN' is not a number",
+        ),
+    ] {
+        std::fs::write(dir.path().join(name), text).unwrap();
+        let settings = SimulatorSettings {
+            replay: Some(dir.path().to_owned()),
+            ..settings()
+        };
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let refused = hamacast::simulator::Simulator::start(settings, listen, &tasks).await;
+        let refused = refused.err().unwrap();
+        assert!(
+            refused.is_usage() && refused.to_string().contains(wanted),
+            "{refused}"
+        );
+    }
+}
