@@ -51,10 +51,13 @@ struct ErrorBody {
 impl Rest {
     pub(super) fn new(
         base: Url,
+        mut tls: rustls::ClientConfig,
         times: Times,
         clock: ExchangeClock,
     ) -> Result<Self, ExchangeError> {
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let client = Client::builder()
+            .tls_backend_preconfigured(tls)
             .user_agent(concat!("hamacast/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(times.connect)
             .timeout(times.answer)

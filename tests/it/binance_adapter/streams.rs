@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hamacast::clock::ExchangeClock;
 use hamacast::exchange::binance::{Binance, BinanceSettings, Times};
-use hamacast::exchange::{FeedEvent, FeedQueue, Streams, feed_queue};
+use hamacast::exchange::{Advice, FeedEvent, FeedQueue, Streams, feed_queue};
 use hamacast::market::{SeriesKey, TimeMs};
 use hamacast::tasks::Tasks;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
@@ -185,6 +185,7 @@ async fn an_unanswered_or_refused_subscription_is_tried_on_a_new_connection() {
     let server = StreamScript::start().await;
     let hasty = Times {
         ack: Duration::from_millis(300),
+        silence: Duration::from_secs(60),
         ..times()
     };
     let mut client = Client::start_with(hasty, &server, keys(&["BTCUSDT"]));
@@ -311,6 +312,26 @@ async fn at_the_stop_sockets_are_closed_and_the_feed_ends() {
     });
     assert_eq!(left, Vec::<&str>::new());
     assert_eq!(within("the end", client.queue.next_batch()).await, None);
+}
+
+#[tokio::test]
+async fn both_transports_begin_a_tls_handshake_without_a_provider_from_elsewhere() {
+    const TLS_HANDSHAKE: u8 = 0x16;
+    let mut server = StreamScript::start().await;
+    server.url = server.url.replace("ws:", "wss:");
+    let _client = Client::start(&server, keys(&["BTCUSDT"]));
+    assert_eq!(server.first_byte().await, TLS_HANDSHAKE);
+    assert_eq!(server.first_byte().await, TLS_HANDSHAKE, "tried again");
+    let settings = BinanceSettings {
+        rest_url: StreamScript::start().await.url.replace("ws:", "https:"),
+        times: times(),
+        ..BinanceSettings::default()
+    };
+    let binance = Binance::new(&settings, clock()).unwrap();
+    let error = within("an answer", binance.server_time())
+        .await
+        .unwrap_err();
+    assert_eq!(error.advice(), Advice::BackOff, "{error}");
 }
 
 #[tokio::test]
