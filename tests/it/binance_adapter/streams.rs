@@ -166,7 +166,8 @@ async fn h09_a_connection_without_any_frame_is_dead() {
 async fn a_quiet_market_with_answered_pings_is_no_dead_connection() {
     let server = StreamScript::start().await;
     let hasty = Times {
-        silence: Duration::from_millis(600),
+        ping_every: Duration::from_millis(300),
+        silence: Duration::from_secs(2),
         ..times()
     };
     let mut client = Client::start_with(hasty, &server, keys(&["BTCUSDT"]));
@@ -322,15 +323,16 @@ async fn both_transports_begin_a_tls_handshake_without_a_provider_from_elsewhere
     let _client = Client::start(&server, keys(&["BTCUSDT"]));
     assert_eq!(server.first_byte().await, TLS_HANDSHAKE);
     assert_eq!(server.first_byte().await, TLS_HANDSHAKE, "tried again");
+    let rest = StreamScript::start().await;
     let settings = BinanceSettings {
-        rest_url: StreamScript::start().await.url.replace("ws:", "https:"),
+        rest_url: rest.url.replace("ws:", "https:"),
         times: times(),
         ..BinanceSettings::default()
     };
     let binance = Binance::new(&settings, clock()).unwrap();
-    let error = within("an answer", binance.server_time())
-        .await
-        .unwrap_err();
+    let (answer, byte) = tokio::join!(binance.server_time(), rest.first_byte());
+    assert_eq!(byte, TLS_HANDSHAKE);
+    let error = answer.unwrap_err();
     assert_eq!(error.advice(), Advice::BackOff, "{error}");
 }
 
