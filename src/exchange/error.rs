@@ -194,6 +194,13 @@ pub enum ExchangeError {
         /// What it may begin with.
         schemes: &'static str,
     },
+    /// TLS could not be set up.
+    #[error("TLS could not be set up")]
+    Tls {
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
     /// The HTTP client could not be made.
     #[error("the HTTP client could not be set up")]
     Client {
@@ -216,6 +223,7 @@ impl ExchangeError {
             Self::Refused { .. }
             | Self::NotServed { .. }
             | Self::BadUrl { .. }
+            | Self::Tls { .. }
             | Self::Client { .. } => Advice::AskTheOperator,
             Self::Unavailable { .. }
             | Self::TimedOut { .. }

@@ -10,6 +10,7 @@ mod mutate;
 mod rest;
 mod row;
 mod stream;
+mod tls;
 mod url;
 mod weight;
 
@@ -95,6 +96,7 @@ pub struct Binance(Arc<Shared>);
 struct Shared {
     rest: Rest,
     stream_url: String,
+    tls: Arc<rustls::ClientConfig>,
     times: Times,
     clock: ExchangeClock,
 }
@@ -104,17 +106,14 @@ impl Binance {
     /// the caller sets it from `server_time`, streams only push it forward.
     ///
     /// # Errors
-    /// `BadUrl` for a URL that cannot be one of the exchange, `Client` when TLS cannot be set up.
+    /// `BadUrl` for a URL that cannot be one of the exchange, `Tls` and `Client` when the clients cannot be set up.
     pub fn new(settings: &BinanceSettings, clock: ExchangeClock) -> Result<Self, ExchangeError> {
-        // Two providers, or none, in the process: the first handshake panics. So one is named; a second call only
-        // finds it named already.
-        let _already_named = rustls::crypto::ring::default_provider()
-            .install_default()
-            .is_err();
         let base = url::rest_base(&settings.rest_url)?;
+        let tls = tls::client_config().map_err(|source| ExchangeError::Tls { source })?;
         Ok(Self(Arc::new(Shared {
-            rest: Rest::new(base, settings.times, clock.clone())?,
+            rest: Rest::new(base, tls.clone(), settings.times, clock.clone())?,
             stream_url: url::stream_url(&settings.ws_url)?,
+            tls: Arc::new(tls),
             times: settings.times,
             clock,
         })))
@@ -164,12 +163,11 @@ impl Binance {
 
     /// Starts the streams.
     pub fn streams(&self, tasks: &Tasks, feed: FeedSender) -> Streams {
-        stream::start(
-            self.0.stream_url.clone(),
-            self.0.times,
-            self.0.clock.clone(),
-            tasks,
-            feed,
-        )
+        let shared = &self.0;
+        let host = stream::Host {
+            url: shared.stream_url.clone(),
+            tls: Arc::clone(&shared.tls),
+        };
+        stream::start(host, shared.times, shared.clock.clone(), tasks, feed)
     }
 }

@@ -20,6 +20,8 @@ const ERROR_BODY_MAX: usize = 16 * 1024;
 const MESSAGE_CHARS: usize = 200;
 /// The shortest documented ban, taken when a 418 does not say how long.
 const BAN_MS: i64 = 120_000;
+/// The longest documented ban: 3 days.
+const BAN_MAX_MS: f64 = 3.0 * 24.0 * 3_600_000.0;
 const WEIGHT_HEADER: &str = "x-mbx-used-weight-1m";
 
 /// The REST side; one for the process, since the budget is.
@@ -49,10 +51,13 @@ struct ErrorBody {
 impl Rest {
     pub(super) fn new(
         base: Url,
+        mut tls: rustls::ClientConfig,
         times: Times,
         clock: ExchangeClock,
     ) -> Result<Self, ExchangeError> {
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let client = Client::builder()
+            .tls_backend_preconfigured(tls)
             .user_agent(concat!("hamacast/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(times.connect)
             .timeout(times.answer)
@@ -151,8 +156,7 @@ impl Rest {
         let status = response.status().as_u16();
         let held = matches!(status, 418 | 429).then(|| {
             let until = self.quiet_until(status, response.headers());
-            self.budget().hold(until);
-            until
+            self.hold(until)
         });
         let text = self.error_text(path, response).await;
         let body: ErrorBody = serde_json::from_str(&text).unwrap_or_default();
@@ -165,11 +169,10 @@ impl Rest {
             let until = held
                 .unwrap_or_else(|| next_minute(self.clock.now()))
                 .max(banned_until(&message).unwrap_or_default());
-            self.budget().hold(until);
             return ExchangeError::Limited {
                 path,
                 status,
-                retry_at: until,
+                retry_at: self.hold(until),
             };
         }
         self.said_no(path, status, body.code, message)
@@ -210,6 +213,14 @@ impl Rest {
                 message,
             },
         }
+    }
+
+    /// Holds all requests, but not for longer than the longest ban: a mad number must not silence us for years.
+    fn hold(&self, until: TimeMs) -> TimeMs {
+        let now = self.clock.now();
+        let until = until.min(now.plus_ms((BAN_MAX_MS * self.clock.speed()) as i64));
+        self.budget().hold(until, now);
+        until
     }
 
     async fn error_text(&self, path: &'static str, response: Response) -> String {

@@ -10,15 +10,22 @@ pub(super) const MINUTE_BUDGET: u32 = 2_160;
 const _: () = assert!(MINUTE_BUDGET < MINUTE_LIMIT);
 
 const MINUTE_MS: i64 = 60_000;
-/// The longest ban the exchange documents. A hold that lies further ahead was set by a clock since corrected.
-const HOLD_MAX_MS: i64 = 3 * 24 * 60 * MINUTE_MS;
+/// A clock corrected by more than this while a hold stands cannot be told from one that makes the hold senseless.
+const CORRECTION_MAX_MS: i64 = MINUTE_MS;
 
 /// What is spent of the current minute.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     minute: i64,
     used: u32,
-    held_until: Option<TimeMs>,
+    held: Option<Hold>,
+}
+
+/// Not to be lifted before `until`, which lay `ahead_ms` ahead when the exchange told us.
+#[derive(Debug, Clone, Copy)]
+struct Hold {
+    until: TimeMs,
+    ahead_ms: i64,
 }
 
 /// The next instant at which the exchange counts from 0 again.
@@ -34,8 +41,8 @@ impl Budget {
     /// Takes `weight` from the minute of `now`, or says when to try again.
     pub(super) fn try_charge(&mut self, weight: u32, now: TimeMs) -> Result<(), TimeMs> {
         self.roll(now);
-        if let Some(until) = self.held_until {
-            return Err(until);
+        if let Some(hold) = self.held {
+            return Err(hold.until);
         }
         if self.used.saturating_add(weight) > MINUTE_BUDGET {
             return Err(next_minute(now));
@@ -62,15 +69,23 @@ impl Budget {
         self.used = self.used.max(counted.unwrap_or(0));
     }
 
-    /// The exchange told us to be quiet until `until`.
-    pub(super) fn hold(&mut self, until: TimeMs) {
-        self.held_until = self.held_until.max(Some(until));
+    /// The exchange told us at `now` to be quiet until `until`. Of two holds the longer stands.
+    pub(super) fn hold(&mut self, until: TimeMs, now: TimeMs) {
+        self.roll(now);
+        if self.held.is_none_or(|hold| hold.until < until) {
+            let ahead_ms = until.ms_since(now);
+            self.held = Some(Hold { until, ahead_ms });
+        }
     }
 
-    /// Until when we must be quiet.
+    /// Until when we must be quiet. A hold further ahead than when it was set means that the clock was set back since,
+    /// from the wall's time to a simulated one of years ago perhaps: it no longer means anything.
     pub(super) fn held_until(&self, now: TimeMs) -> Option<TimeMs> {
-        self.held_until
-            .filter(|until| (1..=HOLD_MAX_MS).contains(&until.ms_since(now)))
+        let Hold { until, ahead_ms } = self.held?;
+        let left_ms = until.ms_since(now);
+        (1..=ahead_ms.saturating_add(CORRECTION_MAX_MS))
+            .contains(&left_ms)
+            .then_some(until)
     }
 
     /// What is spent in the minute of `now`.
@@ -89,7 +104,7 @@ impl Budget {
         }
         // A clock set back keeps what is spent: the exchange has not forgotten it either.
         self.minute = minute;
-        self.held_until = self.held_until(now);
+        self.held = self.held.filter(|_| self.held_until(now).is_some());
     }
 }
 
@@ -136,8 +151,8 @@ mod tests {
     #[test]
     fn h30_a_hold_outlasts_the_minute_and_the_longest_one_wins() {
         let mut budget = Budget::default();
-        budget.hold(NOON.plus_ms(120_000));
-        budget.hold(NOON.plus_ms(60_000));
+        budget.hold(NOON.plus_ms(120_000), NOON);
+        budget.hold(NOON.plus_ms(60_000), NOON);
         assert_eq!(
             budget.try_charge(1, NOON.plus_ms(61_000)),
             Err(NOON.plus_ms(120_000))
@@ -151,7 +166,7 @@ mod tests {
         let mut budget = Budget::default();
         budget.try_charge(2_160, NOON).unwrap();
         let year_ago = NOON.plus_ms(-365 * 24 * 60 * MINUTE_MS);
-        budget.hold(NOON.plus_ms(60_000));
+        budget.hold(NOON.plus_ms(60_000), NOON);
         assert!(budget.try_charge(1, year_ago).is_err());
         assert_eq!(budget.try_charge(1, year_ago.plus_ms(60_000)), Ok(()));
     }

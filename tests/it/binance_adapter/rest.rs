@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
+use hamacast::clock::ExchangeClock;
 use hamacast::exchange::binance::{Binance, BinanceSettings, Times};
 use hamacast::exchange::{Advice, CandleRequest, ContractKind, ContractStatus, ExchangeError};
 use hamacast::market::{Candle, OpenTime, TimeMs};
@@ -14,12 +15,16 @@ const MINUTE_MS: i64 = 60_000;
 const NEXT_MINUTE: TimeMs = TimeMs::new(OPEN_MS + MINUTE_MS);
 
 fn binance(rest_url: &str) -> Binance {
+    with(rest_url, times(), clock())
+}
+
+fn with(rest_url: &str, times: Times, clock: ExchangeClock) -> Binance {
     let settings = BinanceSettings {
         rest_url: rest_url.into(),
-        times: times(),
+        times,
         ..BinanceSettings::default()
     };
-    Binance::new(&settings, clock()).unwrap()
+    Binance::new(&settings, clock).unwrap()
 }
 
 /// The last `limit` closed candles at `NOW`.
@@ -55,6 +60,19 @@ async fn answered(answer: Answer) -> Result<Vec<Candle>, ExchangeError> {
 
 async fn error(answer: Answer) -> ExchangeError {
     answered(answer).await.unwrap_err()
+}
+
+/// The error of a client that waits 200 ms for an answer.
+async fn hasty_error(answer: Answer) -> ExchangeError {
+    let server = HttpScript::start(vec![answer]).await;
+    let hasty = Times {
+        answer: Duration::from_millis(200),
+        ..times()
+    };
+    let binance = with(&server.url, hasty, clock());
+    within("an error", binance.candles(&last(3)))
+        .await
+        .unwrap_err()
 }
 
 #[tokio::test]
@@ -229,12 +247,7 @@ async fn h30_the_exchanges_count_spends_our_budget_until_the_next_clock_minute()
     let counted = Answer::new(200, "X-MBX-USED-WEIGHT-1M: 2159\r\n", rows(3).as_bytes());
     let server = HttpScript::start(vec![counted, Answer::ok(&rows(3))]).await;
     let clock = clock();
-    let settings = BinanceSettings {
-        rest_url: server.url.clone(),
-        times: times(),
-        ..BinanceSettings::default()
-    };
-    let binance = Binance::new(&settings, clock.clone()).unwrap();
+    let binance = with(&server.url, times(), clock.clone());
     binance.candles(&last(3)).await.unwrap();
     assert_eq!(binance.weight_used(), 2_159);
     let error = binance.candles(&last(499)).await.unwrap_err();
@@ -256,12 +269,12 @@ async fn h32_a_body_that_breaks_off_stalls_or_never_comes_is_no_answer() {
         matches!(broken, ExchangeError::Unreachable { .. }),
         "{broken:?}"
     );
-    let stalled = error(whole.clone().cut_from_end(20).then_hang()).await;
+    let stalled = hasty_error(whole.clone().cut_from_end(20).then_hang()).await;
     assert!(
         matches!(stalled, ExchangeError::TimedOut { .. }),
         "{stalled:?}"
     );
-    let silent = error(Answer::raw(String::new(), b"").then_hang()).await;
+    let silent = hasty_error(Answer::raw(String::new(), b"").then_hang()).await;
     assert!(
         matches!(silent, ExchangeError::TimedOut { .. }),
         "{silent:?}"
@@ -282,7 +295,7 @@ async fn h32_a_body_that_breaks_off_stalls_or_never_comes_is_no_answer() {
 #[tokio::test]
 async fn a_429_whose_body_never_comes_still_holds() {
     let answer = Answer::new(429, "Retry-After: 20\r\n", b"{}").cut_from_end(1);
-    let error = error(answer.then_hang()).await;
+    let error = hasty_error(answer.then_hang()).await;
     assert!(matches!(error.advice(), Advice::WaitUntil(_)), "{error}");
 }
 
@@ -296,17 +309,8 @@ async fn gzip_is_read_and_a_bomb_is_not() {
     };
     let candles = answered(zipped(rows(3).as_bytes())).await.unwrap();
     assert_eq!(candles.len(), 3);
-    let patient = Times {
-        answer: Duration::from_secs(5),
-        ..times()
-    };
     let server = HttpScript::start(vec![zipped(&vec![b' '; 17 * 1024 * 1024])]).await;
-    let settings = BinanceSettings {
-        rest_url: server.url.clone(),
-        times: patient,
-        ..BinanceSettings::default()
-    };
-    let binance = Binance::new(&settings, clock()).unwrap();
+    let binance = binance(&server.url);
     let error = binance.candles(&last(3)).await.unwrap_err();
     assert!(matches!(error, ExchangeError::TooLarge { .. }), "{error}");
 }

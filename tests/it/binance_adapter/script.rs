@@ -155,6 +155,14 @@ impl StreamScript {
         Peer { socket, path }
     }
 
+    /// The first byte of the next connection.
+    pub(super) async fn first_byte(&self) -> u8 {
+        let (mut socket, _) = within("a connection", self.listener.accept())
+            .await
+            .unwrap();
+        within("a byte", socket.read_u8()).await.unwrap()
+    }
+
     /// The next connection, answered with `status` instead of a handshake.
     pub(super) async fn refuse(&self, status: u16) {
         let (mut socket, _) = within("a connection", self.listener.accept())

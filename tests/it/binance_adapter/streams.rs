@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hamacast::clock::ExchangeClock;
-use hamacast::exchange::binance::{Binance, BinanceSettings};
-use hamacast::exchange::{FeedEvent, FeedQueue, Streams, feed_queue};
+use hamacast::exchange::binance::{Binance, BinanceSettings, Times};
+use hamacast::exchange::{Advice, FeedEvent, FeedQueue, Streams, feed_queue};
 use hamacast::market::{SeriesKey, TimeMs};
 use hamacast::tasks::Tasks;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
@@ -25,10 +25,14 @@ struct Client {
 
 impl Client {
     fn start(server: &StreamScript, watched: BTreeSet<SeriesKey>) -> Self {
+        Self::start_with(times(), server, watched)
+    }
+
+    fn start_with(times: Times, server: &StreamScript, watched: BTreeSet<SeriesKey>) -> Self {
         let clock = clock();
         let settings = BinanceSettings {
             ws_url: server.url.clone(),
-            times: times(),
+            times,
             ..BinanceSettings::default()
         };
         let tasks = Tasks::new();
@@ -145,7 +149,11 @@ async fn h12_every_close_is_followed_by_another_connection() {
 #[tokio::test]
 async fn h09_a_connection_without_any_frame_is_dead() {
     let server = StreamScript::start().await;
-    let mut client = Client::start(&server, keys(&["BTCUSDT"]));
+    let hasty = Times {
+        silence: Duration::from_millis(300),
+        ..times()
+    };
+    let mut client = Client::start_with(hasty, &server, keys(&["BTCUSDT"]));
     let _half_open = server.accept_subscribed().await; // nobody answers its pings
     client.expect_up().await;
     let (reason, _) = client.expect_down().await;
@@ -157,7 +165,12 @@ async fn h09_a_connection_without_any_frame_is_dead() {
 #[tokio::test]
 async fn a_quiet_market_with_answered_pings_is_no_dead_connection() {
     let server = StreamScript::start().await;
-    let mut client = Client::start(&server, keys(&["BTCUSDT"]));
+    let hasty = Times {
+        ping_every: Duration::from_millis(300),
+        silence: Duration::from_secs(2),
+        ..times()
+    };
+    let mut client = Client::start_with(hasty, &server, keys(&["BTCUSDT"]));
     let mut peer = server.accept_subscribed().await;
     client.expect_up().await;
     let mut pings = 0;
@@ -171,7 +184,12 @@ async fn a_quiet_market_with_answered_pings_is_no_dead_connection() {
 #[tokio::test]
 async fn an_unanswered_or_refused_subscription_is_tried_on_a_new_connection() {
     let server = StreamScript::start().await;
-    let mut client = Client::start(&server, keys(&["BTCUSDT"]));
+    let hasty = Times {
+        ack: Duration::from_millis(300),
+        silence: Duration::from_secs(60),
+        ..times()
+    };
+    let mut client = Client::start_with(hasty, &server, keys(&["BTCUSDT"]));
     server.refuse(451).await;
     let mut mute = server.accept().await;
     mute.request().await;
@@ -295,6 +313,27 @@ async fn at_the_stop_sockets_are_closed_and_the_feed_ends() {
     });
     assert_eq!(left, Vec::<&str>::new());
     assert_eq!(within("the end", client.queue.next_batch()).await, None);
+}
+
+#[tokio::test]
+async fn both_transports_begin_a_tls_handshake_without_a_provider_from_elsewhere() {
+    const TLS_HANDSHAKE: u8 = 0x16;
+    let mut server = StreamScript::start().await;
+    server.url = server.url.replace("ws:", "wss:");
+    let _client = Client::start(&server, keys(&["BTCUSDT"]));
+    assert_eq!(server.first_byte().await, TLS_HANDSHAKE);
+    assert_eq!(server.first_byte().await, TLS_HANDSHAKE, "tried again");
+    let rest = StreamScript::start().await;
+    let settings = BinanceSettings {
+        rest_url: rest.url.replace("ws:", "https:"),
+        times: times(),
+        ..BinanceSettings::default()
+    };
+    let binance = Binance::new(&settings, clock()).unwrap();
+    let (answer, byte) = tokio::join!(binance.server_time(), rest.first_byte());
+    assert_eq!(byte, TLS_HANDSHAKE);
+    let error = answer.unwrap_err();
+    assert_eq!(error.advice(), Advice::BackOff, "{error}");
 }
 
 #[tokio::test]

@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
+};
 
 use super::lost::Lost;
 use super::session::Session;
@@ -136,7 +138,9 @@ async fn connect(setup: &Setup) -> Result<Socket, Lost> {
         .max_message_size(Some(MESSAGE_MAX))
         .max_frame_size(Some(MESSAGE_MAX));
     let limit = setup.times.handshake;
-    let connecting = connect_async_with_config(setup.url.as_str(), Some(config), true);
+    let tls = Connector::Rustls(Arc::clone(&setup.host.tls));
+    let url = setup.host.url.as_str();
+    let connecting = connect_async_tls_with_config(url, Some(config), true, Some(tls));
     match tokio::time::timeout(limit, connecting).await {
         Err(_) => Err(Lost::HandshakeTimedOut(limit)),
         Ok(Err(error)) => Err(Lost::connect(error)),

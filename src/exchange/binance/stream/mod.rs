@@ -28,10 +28,17 @@ use crate::tasks::Tasks;
 /// A set of series that may be replaced while it is being watched.
 type Keys = Arc<BTreeSet<SeriesKey>>;
 
+/// Where the streams are and how they are reached.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) url: String,
+    pub(super) tls: Arc<rustls::ClientConfig>,
+}
+
 /// What all connections share.
 #[derive(Debug)]
 struct Setup {
-    url: String,
+    host: Host,
     times: Times,
     clock: ExchangeClock,
     feed: FeedSender,
@@ -42,7 +49,7 @@ struct Setup {
 
 /// Starts the task that owns all connections.
 pub(super) fn start(
-    url: String,
+    host: Host,
     times: Times,
     clock: ExchangeClock,
     tasks: &Tasks,
@@ -51,7 +58,7 @@ pub(super) fn start(
     let (wanted, watched) = watch::channel(Keys::default());
     let counts = Arc::new(StreamCounts::default());
     let setup = Arc::new(Setup {
-        url,
+        host,
         times,
         clock,
         feed,

@@ -44,6 +44,7 @@ pub(super) struct Session {
     heard: Mono,
     ping_at: Mono,
     delivered: bool,
+    deliver_by: Option<Mono>,
     complain_at: Mono,
     unsaid: u64,
 }
@@ -63,6 +64,7 @@ impl Session {
             heard: now,
             ping_at: now.plus_ms(whole_ms(times.ping_every)),
             delivered: false,
+            deliver_by: None,
             complain_at: now,
             unsaid: 0,
             setup,
@@ -98,6 +100,7 @@ impl Session {
         }
         let now = Mono::now();
         self.check_deadlines(now)?;
+        self.notice_muteness(now);
         self.speak(now).await?;
         let wake = Duration::from_millis(self.wake_at().ms_since(now));
         tokio::select! {
@@ -122,6 +125,17 @@ impl Session {
             return Err(self.lost(Lost::Unanswered(times.ack)));
         }
         Ok(())
+    }
+
+    /// Acknowledged and silent (hazard 7) looks like a calm market; that no series at all delivers does not.
+    fn notice_muteness(&mut self, now: Mono) {
+        if self.delivered {
+            self.deliver_by = None;
+        } else if self.deliver_by.is_some_and(|by| now >= by) {
+            self.deliver_by = None;
+            let series = self.names.len();
+            tracing::warn!(connection = %self.id, series, "acknowledged, but not one candle yet");
+        }
     }
 
     /// Says what is due: a request, else a ping.
@@ -213,6 +227,8 @@ impl Session {
             return Ok(());
         };
         tracing::info!(connection = %self.id, series = keys.len(), "stream up");
+        let times = &self.setup.times;
+        self.deliver_by = Some(Mono::now().plus_ms(whole_ms(times.silence)));
         let connection = self.id;
         match self.setup.feed.offer(FeedEvent::Up { connection, keys }) {
             Offered::Queued | Offered::Replaced | Offered::Outdated => Ok(()),
