@@ -17,6 +17,7 @@ mod hub_protocol;
 mod hub_resume;
 mod hub_sockets;
 mod hub_storm;
+mod replay;
 mod simulator;
 mod support;
 mod tail;
