@@ -18,7 +18,8 @@ use crate::exchange::Exchange;
 use crate::exchange::binance::{Binance, BinanceSettings};
 use crate::http::{self, HttpSettings, HttpState};
 use crate::hub::{Hub, HubSettings};
-use crate::simulator::{Simulator, SimulatorSettings};
+use crate::simulator::Simulator;
+pub use crate::simulator::{LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
 use crate::store::{KEPT_CHANGES, Store, WRITE_QUEUE};
 use crate::tasks::Tasks;
 
@@ -140,6 +141,28 @@ pub async fn demo(settings: DemoSettings, mut config: Config) -> anyhow::Result<
         settings.speed
     );
     run(config, tasks).await
+}
+
+/// Runs the simulated exchange alone until the process is told to stop.
+///
+/// # Errors
+/// A `SimulatorError`, which says whether the user's settings are at fault; or a part of it ended by itself.
+pub async fn exchange(settings: SimulatorSettings, listen: SocketAddr) -> anyhow::Result<()> {
+    let tasks = Tasks::new();
+    let simulator = Simulator::start(settings, listen, &tasks).await?;
+    println!("listening on http://{}", simulator.local_addr());
+    let asked = tokio::select! {
+        asked = stop_signal() => Some(asked.context("signals cannot be waited for")?),
+        () = tasks.stopping() => None,
+    };
+    tracing::info!(by = asked.unwrap_or("a part that ended"), "stopping");
+    let left = tasks.drain(DRAIN).await;
+    anyhow::ensure!(
+        asked.is_some(),
+        "a part of it ended by itself; the log above says which and why"
+    );
+    anyhow::ensure!(left.is_empty(), "did not end in time: {}", left.join(", "));
+    Ok(())
 }
 
 /// Runs until a signal asks to stop. An error: a part of it ended by itself.

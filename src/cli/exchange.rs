@@ -7,22 +7,28 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
-
+use crate::app::{self, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
 use crate::market::{Interval, TimeMs};
-use crate::simulator::{LegacyPaths, Simulator, SimulatorSettings, WeightTable};
-use crate::tasks::Tasks;
 
-/// Time for connections to end after the signal; the process has 5 s in all.
-const DRAIN: Duration = Duration::from_millis(4_500);
+const EXAMPLES: &str = "\
+Examples:
+  hamacast exchange                                  then, in a second terminal:
+  HAMA_BINANCE_REST_URL=http://127.0.0.1:5100 HAMA_BINANCE_WS_URL=ws://127.0.0.1:5100 hamacast serve
+  hamacast exchange --speed 60 --seed 7 --symbols 20
+  hamacast exchange --replay candles --listen 127.0.0.1:0
 
-/// Arguments of `exchange`.
+Beside the exchange's own paths it serves /sim/truth (the closed candles every client must
+end up with) and /sim/stats (what clients did, and which rules they broke).";
+
+/// Arguments of `exchange`. Its address and its number of contracts have variables of their own: `HAMA_LISTEN` and
+/// `HAMA_SYMBOLS` are the server's, and both may run from one `.env`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct ExchangeArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(
         long,
-        env = "HAMA_LISTEN",
+        env = "HAMA_EXCHANGE_LISTEN",
         default_value = "127.0.0.1:5100",
         value_name = "ADDR:PORT"
     )]
@@ -31,7 +37,7 @@ pub(super) struct ExchangeArgs {
     #[arg(long, env = "HAMA_SEED", default_value_t = 1)]
     seed: u64,
     /// Generated USDT perpetuals, 1 to 600
-    #[arg(long, env = "HAMA_SYMBOLS", default_value_t = 125)]
+    #[arg(long, env = "HAMA_EXCHANGE_SYMBOLS", default_value_t = 125)]
     symbols: usize,
     /// Intervals that will be asked for; history reaches back 5,000 candles of the longest
     #[arg(long, env = "HAMA_INTERVALS", default_value = "15m,1h,4h", value_delimiter = ',', value_parser = parse_interval)]
@@ -99,51 +105,18 @@ impl ExchangeArgs {
 }
 
 pub(super) fn run(args: ExchangeArgs) -> anyhow::Result<ExitCode> {
-    // Another command may have set it up; then its choice stands.
+    // The simulator has no settings of its own for logs; what it says is little.
     let _ = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .try_init();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("the runtime did not start")?;
-    runtime.block_on(serve(args))
-}
-
-async fn serve(args: ExchangeArgs) -> anyhow::Result<ExitCode> {
-    let tasks = Tasks::new();
     let listen = args.listen;
-    let simulator = match Simulator::start(args.settings(), listen, &tasks).await {
-        Ok(simulator) => simulator,
-        Err(error) if error.is_usage() => {
-            eprintln!("hamacast: {error}");
-            return Ok(ExitCode::from(2));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    println!("listening on http://{}", simulator.local_addr());
-    let asked = tokio::select! {
-        asked = stop_signal() => asked.context("signals cannot be waited for")?,
-        () = tasks.stopping() => "a task that ended",
-    };
-    tracing::info!(by = asked, "stopping");
-    let failed = tasks.is_stopping();
-    tasks.drain(DRAIN).await;
-    Ok(if failed {
-        ExitCode::from(1)
-    } else {
-        ExitCode::SUCCESS
-    })
-}
-
-/// Resolves with the name of the signal that asks the process to stop.
-async fn stop_signal() -> std::io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(tokio::select! {
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
-    })
+    let served = super::runtime()?.block_on(app::exchange(args.settings(), listen));
+    match served {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => match error.downcast_ref::<SimulatorError>() {
+            Some(refused) if refused.is_usage() => Ok(super::usage(&refused.to_string())),
+            Some(_) | None => Err(error),
+        },
+    }
 }

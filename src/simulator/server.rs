@@ -105,22 +105,9 @@ async fn respond(
     world.stats.request(client.ip(), path, verdict, now.ms());
     let answer = match verdict {
         Some(verdict @ (Verdict::Limited { .. } | Verdict::Banned { .. })) => Err(refusal(verdict)),
-        Some(Verdict::Served { .. }) | None => answer(endpoint, params, &world).await,
+        Some(Verdict::Served { .. }) | None => endpoint.answer(&params, &world),
     };
     finish(answer, &request, client, verdict, &world)
-}
-
-/// Computes an answer away from the threads that serve the streams: a long interval's first request takes tens of ms.
-async fn answer(endpoint: Endpoint, params: Params, world: &Arc<World>) -> Result<String, Refusal> {
-    let world = Arc::clone(world);
-    let computed = tokio::task::spawn_blocking(move || endpoint.answer(&params, &world)).await;
-    computed.unwrap_or_else(|error| {
-        Err(Refusal {
-            status: 500,
-            code: -1001,
-            message: error.to_string(),
-        })
-    })
 }
 
 fn refusal(verdict: Verdict) -> Refusal {

@@ -114,7 +114,7 @@ impl Client {
             match self.frame().await {
                 Message::Text(text) => return serde_json::from_str(&text).unwrap(),
                 Message::Close(close) => panic!("closed: {close:?}"),
-                _ => {}
+                Message::Ping(_) | Message::Pong(_) | Message::Binary(_) | Message::Frame(_) => {}
             }
         }
     }

@@ -1,3 +1,5 @@
+//! Sums are exact, spans keep the right end, open candles grow into their rows.
+
 //! What generated candles promise.
 
 use super::super::bar::Scale;
