@@ -1,3 +1,13 @@
 //! The integration tests: one binary, a module per promise.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod door;
+mod openapi;
+mod rest;
+mod rest_refusals;
 mod support;
