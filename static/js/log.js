@@ -1,7 +1,7 @@
 // The newest signal changes, newest first. What a correction took back stays readable, struck through and marked.
 
 import * as model from "./model.js";
-import { DASH, age, decimalsOf, price, timeOfDay } from "./format.js";
+import { DASH, age, closeTime, decimalsOf, fullTime, price } from "./format.js";
 
 const CLASS = { BUY: "buy", SELL: "sell", HOLD: "hold" };
 const LATE_MS = 60_000; // a bot's eye: what comes a minute after its candle's close is news of the past
@@ -47,7 +47,8 @@ function line(item) {
 function newLine(item) {
   const li = element("li");
   const contract = model.contracts.get(item.symbol);
-  const time = element("time", "", timeOfDay(item.candle_close_time));
+  const time = element("time", "", closeTime(item.candle_close_time));
+  time.title = fullTime(item.candle_close_time + 1);
   time.dateTime = new Date(item.candle_close_time).toISOString();
   const name = element("span", "name");
   name.append(element("b", "", contract?.base_asset || item.symbol), element("small", "", ` ${item.interval}`));

@@ -2,7 +2,7 @@
 // themselves only while neither pointer nor focus is inside, so that nothing moves away under a finger.
 
 import * as model from "./model.js";
-import { DASH, age, decimalsOf, distance, moment, percent, price } from "./format.js";
+import { DASH, age, decimalsOf, distance, fullTime, moment, percent, price } from "./format.js";
 
 const WHY = {
   warming: "warming: too little history", stale: "stale: connection silent", dirty: "filling a hole",
@@ -134,9 +134,11 @@ function drawRow(symbol, row, now) {
   const after = 3 + model.state.intervals.length;
   put(row, "deviation", row.cells[after], distance(deviationOf(symbol)));
   const direction = result?.last_cross_direction ?? 0;
+  const crossed = direction === 0 ? "" : fullTime(result.last_cross_time);
+  if (row.cells[after + 1].title !== crossed) row.cells[after + 1].title = crossed;
   put(row, "cross", row.cells[after + 1], direction === 0 ? DASH : `${direction > 0 ? "up" : "down"} ${moment(result.last_cross_time, now)}`);
   const status = result?.status ?? "warming";
-  put(row, "status", row.cells[after + 2], WHY[status] ?? status);
+  put(row, "status", row.cells[after + 2], status);
   dress(row, "row", row.tr, status === "live" ? "" : "dim");
   const title = status === "live" ? "" : (WHY[status] ?? status);
   if (row.tr.title !== title) row.tr.title = title;
