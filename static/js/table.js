@@ -84,10 +84,12 @@ function newRow(symbol) {
   name.textContent = contract.base_asset || symbol;
   const quote = document.createElement("small");
   quote.textContent = contract.base_asset ? contract.quote_asset : "";
-  cells[0].append(name, quote);
+  const why = document.createElement("small");
+  why.className = "why"; // shown where there is no room for the status column
+  cells[0].append(name, quote, why);
   cells[0].title = symbol;
   const signals = model.state.intervals.map((_, index) => signalCell(cells[3 + index]));
-  return { tr, cells, signals, shown: new Map(), decimals: decimalsOf(contract.tick_size) };
+  return { tr, cells, signals, why, shown: new Map(), decimals: decimalsOf(contract.tick_size) };
 }
 
 function signalCell(td) {
@@ -138,7 +140,8 @@ function drawRow(symbol, row, now) {
   if (row.cells[after + 1].title !== crossed) row.cells[after + 1].title = crossed;
   put(row, "cross", row.cells[after + 1], direction === 0 ? DASH : `${direction > 0 ? "up" : "down"} ${moment(result.last_cross_time, now)}`);
   const status = result?.status ?? "warming";
-  put(row, "status", row.cells[after + 2], status);
+  put(row, "status", row.cells[after + 2], WHY[status] ?? status);
+  put(row, "why", row.why, status === "live" ? "" : status);
   dress(row, "row", row.tr, status === "live" ? "" : "dim");
   const title = status === "live" ? "" : (WHY[status] ?? status);
   if (row.tr.title !== title) row.tr.title = title;
