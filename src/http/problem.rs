@@ -1,6 +1,6 @@
 //! Errors as RFC 9457 problem documents: what went wrong, with what, and what is allowed instead.
 
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -76,28 +76,35 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, slug, detail)
     }
 
-    /// Any other status, by an error that knows its own.
-    pub(super) fn with_status(status: StatusCode, slug: &str, detail: String) -> Self {
-        Self::new(status, slug, detail)
+    /// 426: only a WebSocket of version 13 is spoken here.
+    pub(super) fn upgrade_required(detail: String) -> Self {
+        Self::new(StatusCode::UPGRADE_REQUIRED, "websocket-only", detail)
+    }
+
+}
+
+/// What goes into the header beside the document.
+fn headers_beside(status: StatusCode) -> &'static [(HeaderName, &'static str)] {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => &[(header::RETRY_AFTER, "5")],
+        StatusCode::METHOD_NOT_ALLOWED => &[(header::ALLOW, "GET,HEAD")],
+        StatusCode::UPGRADE_REQUIRED => &[
+            (header::UPGRADE, "websocket"),
+            (header::SEC_WEBSOCKET_VERSION, "13"),
+        ],
+        _ => &[],
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry = (status == StatusCode::SERVICE_UNAVAILABLE
-            || status == StatusCode::TOO_MANY_REQUESTS)
-            .then_some([(header::RETRY_AFTER, "5")]);
-        let allow =
-            (status == StatusCode::METHOD_NOT_ALLOWED).then_some([(header::ALLOW, "GET,HEAD")]);
-        let headers = [(header::CONTENT_TYPE, "application/problem+json")];
-        (
-            status,
-            headers,
-            retry,
-            allow,
-            axum::Json(self).into_response().into_body(),
-        )
-            .into_response()
+        let mut response = (status, axum::Json(self)).into_response();
+        let kind = (header::CONTENT_TYPE, "application/problem+json");
+        for (name, value) in headers_beside(status).iter().chain([&kind]) {
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().insert(name.clone(), value);
+        }
+        response
     }
 }

@@ -5,8 +5,8 @@ import * as model from "./model.js";
 import { DASH, age, decimalsOf, distance, fullTime, moment, percent, price } from "./format.js";
 
 const WHY = {
-  warming: "warming: too little history", stale: "stale: connection silent", dirty: "filling a hole",
-  ended: "ended: delisted", stopped: "stopped by the operator", live: "live",
+  warming: "warming: little history", stale: "stale: feed silent", dirty: "dirty: filling a hole",
+  ended: "ended: delisted", stopped: "stopped by operator", live: "live",
 };
 const WORDS = { BUY: "buy", SELL: "sell", HOLD: "hold" };
 const RANK_OF_WORD = { BUY: 0, HOLD: 1, SELL: 2 };
