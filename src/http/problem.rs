@@ -80,7 +80,6 @@ impl Problem {
     pub(super) fn upgrade_required(detail: String) -> Self {
         Self::new(StatusCode::UPGRADE_REQUIRED, "websocket-only", detail)
     }
-
 }
 
 /// What goes into the header beside the document.

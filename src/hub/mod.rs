@@ -3,28 +3,73 @@
 //! one step without a lock or an await: register, take the snapshot, queue both. A connection has one reading task and
 //! nothing else; the shard writes to its socket itself. HTTP (upgrade, keys, origins, limits of connections) is `http`'s.
 
+mod build;
+mod close;
+mod decode;
+mod flush;
+mod frame;
+mod items;
+mod outbox;
+mod protocol;
+mod reader;
+mod replay;
+mod requests;
+mod session;
 mod settings;
+mod shard;
+mod topic;
+mod topics;
+mod world;
 
 pub use settings::{Connecting, Form, HubSettings, Limits, Timings};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::ExchangeClock;
+use self::session::Wire;
+use self::shard::{Shard, Word};
+use crate::clock::{ExchangeClock, Mono};
 use crate::store::{Batch, Store};
 use crate::tasks::Tasks;
 
 /// Batches that may wait for a shard. When full the store's writer waits: its own inbox merges bursts meanwhile.
 const BATCH_QUEUE: usize = 64;
 
+/// Words of reading tasks that may wait for a shard. When full the reading tasks wait, and TCP holds their peers back.
+const WORD_QUEUE: usize = 1_024;
+
+/// How long a shard may take to say how large its tables are.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
 /// The hub; clones share it.
 #[derive(Debug, Clone)]
 pub struct Hub {
+    shards: Arc<[mpsc::Sender<Word>]>,
+    next: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
+    settings: Arc<HubSettings>,
+    tasks: Tasks,
+}
+
+/// Counts a connection as long as its reading task lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(connections: &Arc<AtomicUsize>) -> Self {
+        connections.fetch_add(1, Ordering::Relaxed);
+        Self(connections.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// How many entries each table of the hub has: all zero once nobody is connected.
@@ -53,18 +98,41 @@ impl Hub {
         clock: &ExchangeClock,
         tasks: &Tasks,
     ) -> (Self, Vec<mpsc::Sender<Arc<Batch>>>) {
-        let _ = (settings, store, clock, tasks, BATCH_QUEUE);
+        let settings = Arc::new(settings);
+        let (mut words, mut readers) = (Vec::new(), Vec::new());
+        for _ in 0..settings.shards.max(1) {
+            let (word, heard) = mpsc::channel(WORD_QUEUE);
+            let (reader, batches) = mpsc::channel(BATCH_QUEUE);
+            let shard = Shard::new(settings.clone(), store.clone(), clock.clone());
+            tasks.spawn("hub shard", shard.run(batches, heard));
+            words.push(word);
+            readers.push(reader);
+        }
         let hub = Self {
+            shards: words.into(),
+            next: Arc::default(),
             connections: Arc::default(),
+            settings,
+            tasks: tasks.clone(),
         };
-        (hub, Vec::new())
+        (hub, readers)
     }
 
     /// Takes over a socket whose WebSocket upgrade was answered with 101. `already_read` are the bytes after the
     /// request's head that were read with it. Names in `connection` that are no streams are answered with an error
     /// item (`id` null), then the connection is closed with 1008.
     pub fn accept(&self, socket: TcpStream, already_read: Bytes, connection: Connecting) {
-        drop((socket, already_read, connection));
+        let counted = Counted::new(&self.connections);
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let Some(words) = self.shards.get(turn % self.shards.len()).cloned() else {
+            return;
+        };
+        let wire = Arc::new(Wire::new(socket, Mono::now()));
+        let settings = self.settings.clone();
+        self.tasks.spawn_short("hub reader", async move {
+            let _counted = counted;
+            reader::run(wire, already_read, connection, words, settings).await;
+        });
     }
 
     /// How many connections there are.
@@ -74,6 +142,28 @@ impl Hub {
 
     /// Sizes of the tables, summed over the shards: for tests and diagnosis.
     pub async fn tables(&self) -> Tables {
-        std::future::ready(Tables::default()).await
+        let mut sum = Tables::default();
+        for shard in self.shards.iter() {
+            let (answer, answered) = oneshot::channel();
+            let asked = async {
+                shard.send(Word::Tables(answer)).await.ok()?;
+                answered.await.ok()
+            };
+            if let Ok(Some(tables)) = tokio::time::timeout(ANSWER_WITHIN, asked).await {
+                sum.add(&tables);
+            }
+        }
+        sum
+    }
+}
+
+impl Tables {
+    fn add(&mut self, other: &Self) {
+        self.sessions += other.sessions;
+        self.topics += other.topics;
+        self.groups += other.groups;
+        self.waiting += other.waiting;
+        self.replaying += other.replaying;
+        self.queued_bytes += other.queued_bytes;
     }
 }

@@ -3,6 +3,9 @@
 use std::io::Read;
 use std::time::Duration;
 
+use futures::StreamExt;
+use hamacast::market::Interval;
+use hamacast::signal::Recommendation;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -80,6 +83,37 @@ async fn every_path_of_the_feed_answers_the_handshake_of_the_rfc() {
             "{path}: {answer}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_socket_through_the_door_is_the_hubs() {
+    let room = Room::start_live().await;
+    let url = format!("ws://{}/stream?streams=!signal_15m@arr", room.address);
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    room.change("BTCUSDT", Interval::M15, 0, Recommendation::Buy);
+    let mut seen = Vec::new();
+    let reading = async {
+        while !seen.iter().any(|kind| kind == "signal") {
+            let message = socket.next().await.unwrap().unwrap();
+            let message: serde_json::Value =
+                serde_json::from_str(message.to_text().unwrap()).unwrap();
+            let data = &message["data"];
+            let items = data
+                .as_array()
+                .cloned()
+                .unwrap_or_else(|| vec![data.clone()]);
+            seen.extend(
+                items
+                    .iter()
+                    .map(|item| item["type"].as_str().unwrap_or("").to_owned()),
+            );
+        }
+    };
+    let came = tokio::time::timeout(Duration::from_secs(10), reading).await;
+    assert!(came.is_ok(), "only this came: {seen:?}");
+    assert_eq!(seen[0], "welcome");
+    assert!(seen.contains(&"live".to_owned()), "{seen:?}");
+    assert_eq!(room.get("/api/v1/status").await.1["connections"], 1);
 }
 
 #[tokio::test]

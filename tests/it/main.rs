@@ -7,6 +7,11 @@
 )]
 
 mod door;
+mod hub_limits;
+mod hub_protocol;
+mod hub_resume;
+mod hub_sockets;
+mod hub_storm;
 mod openapi;
 mod rest;
 mod rest_refusals;

@@ -61,7 +61,7 @@ async fn each_filter_keeps_what_matches() {
         recommendation: None,
         ..result("币安人生USDT", M15)
     };
-    room.memory.write(vec![written(buy), written(warming)]);
+    room.write(vec![written(buy), written(warming)]);
     let pairs = |list: &[(&str, &str)]| -> Vec<(String, String)> {
         let owned = |(a, b): &(&str, &str)| ((*a).to_owned(), (*b).to_owned());
         list.iter().map(owned).collect()
@@ -132,14 +132,14 @@ async fn the_tag_of_the_confirmed_view_stays_until_something_confirmed_changes()
     let mut ticked = result("BTCUSDT", M15);
     ticked.event_time = ticked.event_time.plus_ms(500);
     ticked.live = Some(live(67_500.0));
-    room.memory.write(vec![written(ticked.clone())]);
+    room.write(vec![written(ticked.clone())]);
     let same = ask().await.unwrap();
     assert_eq!(same.status(), 304, "only the open candle moved");
     assert_eq!(same.headers()["etag"], tag);
     assert_eq!(same.bytes().await.unwrap().len(), 0);
 
     ticked.hama_open = Some(67_000.75);
-    room.memory.write(vec![written(ticked)]);
+    room.write(vec![written(ticked)]);
     let changed = ask().await.unwrap();
     assert_eq!(changed.status(), 200);
     assert_ne!(changed.headers()["etag"], tag);
@@ -156,7 +156,7 @@ async fn changes_come_page_by_page_as_the_feed_carries_them() {
         room.change("ETHUSDT", Interval::H1, candle, Recommendation::Sell);
     }
     let revised = Write::Change(correction("BTCUSDT", M15, 2));
-    room.memory.write(vec![revised]);
+    room.write(vec![revised]);
     let (_, page) = room.get("/api/v1/changes?interval=all&limit=4").await;
     assert_eq!(seqs_of(&page), [1, 2, 3, 4]);
     assert_eq!(
@@ -225,7 +225,7 @@ async fn a_long_poll_is_released_by_the_first_change_that_matches() {
     // ETHUSDT's changes come first and must not release it; BTCUSDT's come until one does.
     let writing = async {
         let eth = change("ETHUSDT", M15, 0, Recommendation::Buy);
-        room.memory.write(vec![Write::Change(eth)]);
+        room.write(vec![Write::Change(eth)]);
         room.in_flight().await;
         room.change("BTCUSDT", M15, 0, Recommendation::Sell);
     };
@@ -240,10 +240,7 @@ async fn a_long_poll_ends_empty_when_the_program_leaves() {
     let polling = room.get("/api/v1/changes?wait=25");
     let leaving = async {
         room.in_flight().await;
-        assert_eq!(
-            room.tasks.drain(Duration::from_secs(10)).await,
-            Vec::<&str>::new()
-        );
+        assert_eq!(room.leave().await, Vec::<&str>::new());
     };
     let ((status, answer), ()) = tokio::join!(polling, leaving);
     assert_eq!((status, seqs_of(&answer)), (200, vec![]));
@@ -274,7 +271,7 @@ async fn symbols_tell_what_is_watched_and_what_others_call_it() {
         status: SeriesStatus::Stale,
         ..result("BTCUSDT", Interval::H1)
     };
-    room.memory.write(vec![written(stale)]);
+    room.write(vec![written(stale)]);
     let (status, answer) = room.get("/api/v1/symbols").await;
     assert_eq!(
         (status, answer["symbols"].as_array().unwrap().len()),
@@ -325,20 +322,18 @@ async fn readiness_says_why_not() {
         answer["reasons"].clone()
     };
     assert_eq!(reasons().await, json!(["warming", "feed down"]));
-    room.memory
-        .write(vec![Write::Status(status(FeedState::Stopped))]);
+    room.write(vec![Write::Status(status(FeedState::Stopped))]);
     assert_eq!(reasons().await, json!(["warming", "stopped"]));
     let results = ["BTCUSDT", "ETHUSDT", "币安人生USDT"].map(|name| written(result(name, M15)));
-    room.memory.write(results.into());
-    room.memory
-        .write(vec![Write::Status(status(FeedState::Degraded))]);
+    room.write(results.into());
+    room.write(vec![Write::Status(status(FeedState::Degraded))]);
     assert_eq!(reasons().await, json!([]));
     let gone = vec![Symbol::parse("ETHUSDT").unwrap()];
     let removed = Write::Symbols {
         added: vec![],
         removed: gone,
     };
-    room.memory.write(vec![removed]);
+    room.write(vec![removed]);
     assert_eq!(reasons().await, json!(["warming"]), "2 of 3 are no 95 %");
     room.draining.cancel();
     assert_eq!(reasons().await, json!(["warming", "draining"]));

@@ -116,7 +116,7 @@ async fn an_engine_that_is_gone_is_a_503_and_a_delisted_contract_is_still_known(
         status: SeriesStatus::Ended,
         ..result("LUNAUSDT", Interval::M15)
     };
-    room.memory.write(vec![written(ended)]);
+    room.write(vec![written(ended)]);
     assert_eq!(
         room.get("/api/v1/signals/LUNAUSDT").await.1["status"],
         "ended"

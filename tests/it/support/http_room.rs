@@ -2,7 +2,7 @@
 //! plays.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hamacast::clock::{ExchangeClock, Mono};
@@ -14,7 +14,7 @@ use hamacast::signal::{
     ChangeBody, Correction, FeedState, FeedStatus, LiveView, Recommendation, Seq, SeriesCounts,
     SignalChange, SignalResult, Source, Stand, StoreState,
 };
-use hamacast::store::{MemoryStore, Occasion, Store, Write};
+use hamacast::store::{Batch, MemoryStore, Occasion, Store, Write};
 use hamacast::tasks::Tasks;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -29,11 +29,12 @@ pub(crate) struct Room {
     pub(crate) client: reqwest::Client,
     pub(crate) memory: Arc<MemoryStore>,
     pub(crate) draining: CancellationToken,
-    pub(crate) tasks: Tasks,
+    tasks: Tasks,
     /// Charts the engine was asked for; answered by the test.
     pub(crate) queries: mpsc::Receiver<SeriesQuery>,
     universe: watch::Sender<Arc<Universe>>,
     idle_handles: usize,
+    readers: Mutex<Vec<mpsc::Sender<Arc<Batch>>>>,
     _info: watch::Sender<EngineInfo>,
 }
 
@@ -48,7 +49,8 @@ impl Room {
         let (asked, queries) = mpsc::channel(8);
         let clock = ExchangeClock::from_wall();
         let engine = EngineHandle::new(universe_seen, info_seen, asked, clock.clone());
-        let hub = Hub::start(HubSettings::new(INTERVALS.to_vec()), &store, &clock, &tasks).0;
+        let hub_settings = HubSettings::new(INTERVALS.to_vec());
+        let (hub, readers) = Hub::start(hub_settings, &store, &clock, &tasks);
         let draining = CancellationToken::new();
         let state = HttpState {
             store,
@@ -71,6 +73,7 @@ impl Room {
             queries,
             idle_handles: universe.receiver_count(),
             universe,
+            readers: Mutex::new(readers),
             _info: info,
         }
     }
@@ -84,7 +87,7 @@ impl Room {
                 writes.push(written(result(name, interval)));
             }
         }
-        room.memory.write(writes);
+        room.write(writes);
         room
     }
 
@@ -106,6 +109,21 @@ impl Room {
         let mut names: Vec<_> = object.as_object().unwrap().keys().collect();
         names.sort();
         names
+    }
+
+    /// Writes a burst and hands it to the hub, as the store's writer does.
+    pub(crate) fn write(&self, writes: Vec<Write>) {
+        let batch = Arc::new(self.memory.write(writes));
+        for reader in self.readers.lock().unwrap().iter() {
+            reader.try_send(batch.clone()).unwrap();
+        }
+    }
+
+    /// The stop, in the order of the data; names of tasks still running after 10 s.
+    pub(crate) async fn leave(&self) -> Vec<&'static str> {
+        self.tasks.stop();
+        self.readers.lock().unwrap().clear();
+        self.tasks.drain(Duration::from_secs(10)).await
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -148,7 +166,7 @@ impl Room {
     /// Gives the next number to a change of BTCUSDT 15m, `candle` candles after the first.
     pub(crate) fn change(&self, name: &str, interval: Interval, candle: i64, to: Recommendation) {
         let change = change(name, interval, candle, to);
-        self.memory.write(vec![Write::Change(change)]);
+        self.write(vec![Write::Change(change)]);
     }
 }
 

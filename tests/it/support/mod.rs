@@ -1,3 +1,4 @@
 //! What the integration tests share.
 
 pub(crate) mod http_room;
+pub(crate) mod hub;

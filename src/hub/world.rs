@@ -1,0 +1,258 @@
+//! A shard's own copy of the series' state: newest results, last changes, the newest part of the log.
+//! Batches are its only input, so that what a snapshot shows, and which changes follow it, is decided in one place.
+//! A change is taken once, by its number; a new epoch empties everything numbered.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::items::{self, At};
+use super::topic::Topic;
+use crate::market::{Interval, SeriesKey, Symbol};
+use crate::signal::{Change, Epoch, FeedStatus, Seq, SignalResult};
+use crate::store::{Batch, Item, Occasion, Published};
+
+/// A change with its item, written once for all readers.
+#[derive(Debug)]
+pub(super) struct Logged {
+    pub(super) change: Arc<Change>,
+    pub(super) item: Bytes,
+}
+
+impl Logged {
+    pub(super) fn new(change: Arc<Change>) -> Self {
+        let item = items::change(&change);
+        Self { change, item }
+    }
+}
+
+/// The newest result of a series, written at most once however many ask.
+#[derive(Debug)]
+pub(super) struct Newest {
+    result: Arc<SignalResult>,
+    body: OnceCell<Bytes>,
+}
+
+impl Newest {
+    fn new(result: Arc<SignalResult>) -> Self {
+        Self {
+            result,
+            body: OnceCell::new(),
+        }
+    }
+
+    /// The result's fields as JSON, without the opening brace.
+    pub(super) fn body(&self) -> &Bytes {
+        self.body.get_or_init(|| items::body(&self.result))
+    }
+}
+
+/// Something of which subscribers hear in order.
+#[derive(Debug)]
+pub(super) enum Event {
+    Change(Arc<Logged>),
+    /// The series became live for the first time: its item is a snapshot.
+    FirstLive(SeriesKey, Bytes),
+    Ended(SeriesKey, Bytes),
+    Symbols(Bytes),
+}
+
+impl Event {
+    /// The item to send.
+    pub(super) fn item(&self) -> &Bytes {
+        match self {
+            Self::Change(logged) => &logged.item,
+            Self::FirstLive(_, item) | Self::Ended(_, item) | Self::Symbols(item) => item,
+        }
+    }
+}
+
+/// What happened since the last flush.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub(super) events: Vec<Event>,
+    /// Series with a new result.
+    pub(super) results: BTreeSet<SeriesKey>,
+    /// Whether the state of the feed is another.
+    pub(super) status: bool,
+    /// Whether the numbering began anew.
+    pub(super) reset: bool,
+}
+
+/// The state itself.
+#[derive(Debug)]
+pub(super) struct World {
+    epoch: Epoch,
+    head: Seq,
+    series: BTreeMap<SeriesKey, Newest>,
+    last_change: HashMap<SeriesKey, Seq>,
+    recent: VecDeque<Arc<Logged>>,
+    kept: usize,
+    pub(super) status: FeedStatus,
+    /// Counts batches: what was built from one version holds for it.
+    version: u64,
+}
+
+impl World {
+    /// The published state; batches go on from there.
+    pub(super) fn new(published: &Published, kept: usize) -> Self {
+        let mut world = Self {
+            epoch: published.epoch.clone(),
+            head: published.seq,
+            series: BTreeMap::new(),
+            last_change: HashMap::new(),
+            recent: VecDeque::new(),
+            kept: kept.max(1),
+            status: published.status,
+            version: 0,
+        };
+        for (key, result) in &published.results {
+            world.last_change.insert(key.clone(), result.change_seq);
+            world
+                .series
+                .insert(key.clone(), Newest::new(result.clone()));
+        }
+        world
+    }
+
+    /// The numbering and the newest number taken.
+    pub(super) fn at(&self) -> At<'_> {
+        At {
+            epoch: &self.epoch,
+            seq: self.head,
+        }
+    }
+
+    pub(super) fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    pub(super) fn head(&self) -> Seq {
+        self.head
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether any series is known.
+    pub(super) fn is_loaded(&self) -> bool {
+        !self.series.is_empty()
+    }
+
+    /// The newest result of a series, none when it is not watched.
+    pub(super) fn newest(&self, key: &SeriesKey) -> Option<&Newest> {
+        self.series.get(key)
+    }
+
+    /// Every series of an interval, by symbol.
+    pub(super) fn of_interval(
+        &self,
+        interval: Interval,
+    ) -> impl Iterator<Item = (&SeriesKey, &Newest)> {
+        self.series
+            .iter()
+            .filter(move |(key, _)| key.interval == interval)
+    }
+
+    /// The newest change of the topic's series.
+    pub(super) fn last_change_of(&self, topic: &Topic) -> Seq {
+        match topic {
+            Topic::Signal(key) | Topic::Hama(key) => {
+                self.last_change.get(key).copied().unwrap_or(Seq::NONE)
+            }
+            Topic::SignalAll(_) | Topic::HamaAll(_) => self
+                .last_change
+                .iter()
+                .filter(|(key, _)| topic.matches(key))
+                .map(|(_, seq)| *seq)
+                .max()
+                .unwrap_or(Seq::NONE),
+            Topic::Status => Seq::NONE,
+        }
+    }
+
+    /// The changes after `since`, oldest first; none when they are not all in memory.
+    pub(super) fn recent_after(&self, since: Seq) -> Option<impl Iterator<Item = &Arc<Logged>>> {
+        let first = self
+            .recent
+            .front()
+            .map_or(self.head.next(), |l| l.change.seq);
+        (since.next() >= first || since >= self.head).then(|| {
+            let at = self.recent.partition_point(|l| l.change.seq <= since);
+            self.recent.range(at..)
+        })
+    }
+
+    /// Takes a batch in. What its readers must hear of is added to `news`.
+    pub(super) fn apply(&mut self, batch: &Batch, news: &mut News) {
+        self.version += 1;
+        if batch.epoch != self.epoch {
+            self.epoch = batch.epoch.clone();
+            self.head = Seq::NONE;
+            self.last_change.clear();
+            self.recent.clear();
+            news.reset = true;
+        }
+        for item in &batch.items {
+            match item {
+                Item::Change(change) => self.take_change(change, news),
+                Item::Result { result, occasion } => self.take_result(result, *occasion, news),
+                Item::Ended(key) => news
+                    .events
+                    .push(Event::Ended(key.clone(), items::ended(key))),
+                Item::Symbols { added, removed } => self.take_symbols(added, removed, news),
+                Item::Status(status) => {
+                    news.status |= differs(&self.status, status);
+                    self.status = *status;
+                }
+            }
+        }
+        self.head = self.head.max(batch.head);
+    }
+
+    fn take_change(&mut self, change: &Arc<Change>, news: &mut News) {
+        if change.seq <= self.head {
+            return; // in the published state we began with
+        }
+        self.head = change.seq;
+        self.last_change
+            .insert(change.body.key().clone(), change.seq);
+        let logged = Arc::new(Logged::new(change.clone()));
+        if self.recent.len() >= self.kept {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(logged.clone());
+        news.events.push(Event::Change(logged));
+    }
+
+    fn take_result(&mut self, result: &Arc<SignalResult>, occasion: Occasion, news: &mut News) {
+        let key = result.key();
+        let newest = Newest::new(result.clone());
+        match occasion {
+            Occasion::FirstLive => {
+                let head = items::snapshot_head(self.at());
+                let item = [head.as_bytes(), newest.body()].concat().into();
+                news.events.push(Event::FirstLive(key.clone(), item));
+            }
+            Occasion::Update | Occasion::Close | Occasion::Status => {}
+        }
+        self.series.insert(key.clone(), newest);
+        news.results.insert(key);
+    }
+
+    fn take_symbols(&mut self, added: &[Symbol], removed: &[Symbol], news: &mut News) {
+        self.series.retain(|key, _| !removed.contains(&key.symbol));
+        news.results.retain(|key| !removed.contains(&key.symbol));
+        let item = items::symbols(added, removed);
+        news.events.push(Event::Symbols(item));
+    }
+}
+
+/// Whether readers are told at once: the lag moves all the time and waits for the next heartbeat.
+fn differs(a: &FeedStatus, b: &FeedStatus) -> bool {
+    (a.feed, a.store, a.series, a.simulated) != (b.feed, b.store, b.series, b.simulated)
+        || a.speed.to_bits() != b.speed.to_bits()
+}
