@@ -158,6 +158,56 @@ async fn unknown_paths_and_wrong_methods_are_problems_too() {
     assert_eq!(head.status(), 200);
 }
 
+const CALLS: [&str; 6] = [
+    "signals",
+    "signals/BTCUSDT",
+    "changes",
+    "symbols",
+    "status",
+    "signals/%F0%9F",
+];
+const NAMES: [&str; 11] = [
+    "interval",
+    "recommendation",
+    "symbols",
+    "symbol",
+    "status",
+    "view",
+    "since",
+    "epoch",
+    "limit",
+    "%00",
+    "",
+];
+const VALUES: [&str; 26] = [
+    "15m",
+    "1h",
+    "all",
+    "BUY",
+    "btcusdt",
+    "0",
+    "1",
+    "-1",
+    "1e3",
+    "%2B1",
+    "18446744073709551615",
+    "18446744073709551616",
+    "NaN",
+    "%",
+    "%zz",
+    "%FF",
+    "%00",
+    ",",
+    ",,,",
+    "a,b",
+    "[]",
+    "{}",
+    "''",
+    "%E5%B8%81",
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    "",
+];
+
 /// Xorshift: the same queries in every run.
 struct Seeded(u64);
 
@@ -173,69 +223,20 @@ impl Seeded {
 #[tokio::test]
 async fn no_query_string_makes_the_server_fail() {
     let room = Room::start_live().await;
-    let calls = [
-        "signals",
-        "signals/BTCUSDT",
-        "changes",
-        "symbols",
-        "status",
-        "signals/%F0%9F",
-    ];
-    let names = [
-        "interval",
-        "recommendation",
-        "symbols",
-        "symbol",
-        "status",
-        "view",
-        "since",
-        "epoch",
-        "limit",
-        "%00",
-        "",
-    ];
-    let values = [
-        "15m",
-        "1h",
-        "all",
-        "BUY",
-        "btcusdt",
-        "0",
-        "1",
-        "-1",
-        "1e3",
-        "%2B1",
-        "18446744073709551615",
-        "18446744073709551616",
-        "NaN",
-        "%",
-        "%zz",
-        "%FF",
-        "%00",
-        ",",
-        ",,,",
-        "a,b",
-        "[]",
-        "{}",
-        "''",
-        "%E5%B8%81",
-        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-        "",
-    ];
     let mut seeded = Seeded(0x5EED);
     for _ in 0..600 {
         let pairs: Vec<_> = (0..seeded.below(5))
             .map(|_| {
                 format!(
                     "{}={}",
-                    names[seeded.below(names.len())],
-                    values[seeded.below(values.len())]
+                    NAMES[seeded.below(NAMES.len())],
+                    VALUES[seeded.below(VALUES.len())]
                 )
             })
             .collect();
         let path = format!(
             "/api/v1/{}?{}",
-            calls[seeded.below(calls.len())],
+            CALLS[seeded.below(CALLS.len())],
             pairs.join("&")
         );
         let response = room.request(&path).send().await.unwrap();
