@@ -5,9 +5,10 @@ import * as model from "./model.js";
 import { DASH, age, decimalsOf, distance, fullTime, moment, percent, price } from "./format.js";
 
 const WHY = {
-  warming: "warming: little history", stale: "stale: feed silent", dirty: "dirty: filling a hole",
+  warming: "warming: too little history", stale: "stale: feed silent", dirty: "dirty: filling a hole",
   ended: "ended: delisted", stopped: "stopped by operator", live: "live",
 };
+const SHORT = { dirty: "filling hole", ended: "delisted" }; // else the status itself is the word
 const WORDS = { BUY: "buy", SELL: "sell", HOLD: "hold" };
 const RANK_OF_WORD = { BUY: 0, HOLD: 1, SELL: 2 };
 
@@ -140,8 +141,8 @@ function drawRow(symbol, row, now) {
   if (row.cells[after + 1].title !== crossed) row.cells[after + 1].title = crossed;
   put(row, "cross", row.cells[after + 1], direction === 0 ? DASH : `${direction > 0 ? "up" : "down"} ${moment(result.last_cross_time, now)}`);
   const status = result?.status ?? "warming";
-  put(row, "status", row.cells[after + 2], WHY[status] ?? status);
-  put(row, "why", row.why, status === "live" ? "" : status);
+  put(row, "status", row.cells[after + 2], SHORT[status] ?? status);
+  put(row, "why", row.why, status === "live" ? "" : (SHORT[status] ?? status));
   dress(row, "row", row.tr, status === "live" ? "" : "dim");
   const title = status === "live" ? "" : (WHY[status] ?? status);
   if (row.tr.title !== title) row.tr.title = title;
