@@ -8,7 +8,7 @@ const WHY = {
   warming: "warming: too little history", stale: "stale: feed silent", dirty: "dirty: filling a hole",
   ended: "ended: delisted", stopped: "stopped by operator", live: "live",
 };
-const SHORT = { dirty: "filling hole", ended: "delisted" }; // else the status itself is the word
+const SHORT = { ended: "delisted" }; // else the status itself is the word
 const WORDS = { BUY: "buy", SELL: "sell", HOLD: "hold" };
 const RANK_OF_WORD = { BUY: 0, HOLD: 1, SELL: 2 };
 
