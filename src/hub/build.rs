@@ -101,12 +101,11 @@ impl<'a> Builder<'a> {
                 self.mark(What::Change);
                 continue;
             }
-            for (n, chunk) in run.chunks(ARRAY_ITEMS).enumerate() {
+            for chunk in run.chunks(ARRAY_ITEMS) {
                 let at = chunk.first().map_or(first, |(index, _)| *index);
                 let array = joined.entry((id, at, chunk.len())).or_insert_with(|| {
                     join(chunk.iter().map(|(index, _)| [&[][..], item(*index)]))
                 });
-                debug_assert!(n == 0 || at > first);
                 frame::push_item(&mut self.buf, self.form, &entry.name, &[array]);
             }
             self.mark(What::Change);
@@ -175,7 +174,7 @@ impl<'a> Builder<'a> {
         let Some(entry) = self.topics.entry(id) else {
             return;
         };
-        let (topics, form) = (self.topics, self.form);
+        let form = self.form;
         let head = items::snapshot_head(world.at());
         match &entry.topic {
             Topic::Signal(key) | Topic::Hama(key) => {
@@ -196,7 +195,6 @@ impl<'a> Builder<'a> {
             }
             Topic::Status => {}
         }
-        debug_assert!(topics.entry(id).is_some());
         self.one(id, &items::live(world.at()));
     }
 

@@ -92,8 +92,9 @@ impl Shard {
             let at = Some(self.world.at());
             due.status = Some(items::status(&self.world.status, self.clock.now(), at));
             touched.extend(self.status_groups());
+            let status = self.topics.id(&Topic::Status);
             self.owe_replaying(|session| {
-                session.outbox.owes_status |= session.form == Form::Wrapped;
+                session.outbox.owes_status |= session.hears_status(status);
             });
         }
         if now >= self.beat_at {

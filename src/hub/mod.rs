@@ -19,6 +19,7 @@ mod settings;
 mod shard;
 mod topic;
 mod topics;
+mod upkeep;
 mod world;
 
 pub use settings::{Connecting, Form, HubSettings, Limits, Timings};

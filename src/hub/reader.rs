@@ -206,18 +206,17 @@ impl Reader {
     /// Reads and forgets until the peer ends the connection.
     async fn read_out(&mut self) {
         let within = self.settings.timings.close_within;
-        let out = async {
-            let mut chunk = [0; 1_024];
-            while self.wire.socket.readable().await.is_ok() {
-                match self.wire.socket.try_read(&mut chunk) {
-                    Ok(0) => return,
-                    Ok(_) => {}
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    Err(_) => return,
-                }
-            }
-        };
+        let out = async { while self.wire.socket.readable().await.is_ok() && self.skip() {} };
         // Past its time the socket is shut all the same.
         let _ = tokio::time::timeout(within, out).await;
+    }
+
+    /// Forgets what is there. False: the socket has ended.
+    fn skip(&self) -> bool {
+        let mut chunk = [0; READ_BYTES];
+        match self.wire.socket.try_read(&mut chunk) {
+            Ok(count) => count > 0,
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        }
     }
 }

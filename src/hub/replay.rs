@@ -285,11 +285,16 @@ impl Shard {
                 }
             }
         }
+        let hears_status = session.hears_status(self.topics.id(&Topic::Status));
         for (topic, item) in &replay.unnumbered {
-            match self.topics.id(topic) {
-                Some(id) if session.topics.contains(&id) => builder.one(id, item),
-                None if *topic == Topic::Status => builder.symbols(item),
-                Some(_) | None => {}
+            if *topic == Topic::Status {
+                if hears_status {
+                    builder.symbols(item);
+                }
+            } else if let Some(topic) = self.topics.id(topic)
+                && session.topics.contains(&topic)
+            {
+                builder.one(topic, item);
             }
         }
         let owed = builder.finish().bytes;

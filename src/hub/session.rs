@@ -85,6 +85,13 @@ pub(super) struct Session {
     pub(super) ping_at: Mono,
 }
 
+impl Session {
+    /// Whether the heartbeat comes to it; `status` is the heartbeat's topic, if anybody subscribed to it by name.
+    pub(super) fn hears_status(&self, status: Option<TopicId>) -> bool {
+        self.form == Form::Wrapped || status.is_some_and(|status| self.topics.contains(&status))
+    }
+}
+
 /// All connections of a shard.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {

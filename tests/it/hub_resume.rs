@@ -168,9 +168,11 @@ async fn while_a_replay_runs_other_changes_wait_and_a_second_since_is_refused() 
     client
         .send(r#"{"method":"SUBSCRIBE","params":["btcusdt@signal_1h"],"id":4}"#)
         .await;
-    // Another connection shows that the server has heard all that, while ours has not read a byte.
+    // Ours has not read a byte, so its replay stands at what the sockets hold.
+    while hub.hub.tables().await.replaying == 0 {}
     written(&hub, 9_001, 9_003).await;
-    assert_eq!(client.next().await["result"]["replayed"], 9_000);
+    let first = client.next().await;
+    assert_eq!(first["result"]["replayed"], 9_000, "{first}");
     let (mut seqs, mut answers, mut live) = (Vec::new(), Vec::new(), None);
     while seqs.len() < 9_003 || answers.len() < 3 {
         let item = client.next_item().await;
@@ -303,4 +305,45 @@ async fn a_number_the_hub_has_not_read_yet_is_waited_for() {
         assert_eq!(data(&client.next_item().await)[0]["type"], "live");
         client.ask("UNSUBSCRIBE", r#"["!signal_15m@arr"]"#).await;
     }
+}
+
+#[tokio::test]
+async fn a_new_epoch_resets_every_signal_stream_and_gives_snapshots() {
+    let hub = TestHub::with(&PAIR, settings()).await;
+    written(&hub, 1, 5).await;
+    let mut client = hub
+        .client("/ws/btcusdt@signal_15m/!signal_15m@arr/btcusdt@hama_15m")
+        .await;
+    for _ in 0..6 {
+        client.next().await;
+    }
+    let fresh = MemoryStore::new(10);
+    let epoch = fresh.published().epoch.to_string();
+    let batch = fresh.write(vec![change("BTCUSDT", 9), price("BTCUSDT", 7.0)]);
+    hub.shards[0].send(Arc::new(batch)).await.unwrap();
+    for (kind, array) in [
+        ("reset", false),
+        ("reset", true),
+        ("snapshot", false),
+        ("live", false),
+        ("snapshot", true),
+        ("live", true),
+    ] {
+        let message = client.next_item().await;
+        assert_eq!(message.is_array(), array, "{message}");
+        let item = &items(&message)[0];
+        assert_eq!((&item["type"], &item["seq"]), (&json!(kind), &json!(1)));
+        assert_eq!(item["epoch"], *epoch);
+    }
+    let batch = fresh.write(vec![change("BTCUSDT", 10)]);
+    hub.shards[0].send(Arc::new(batch)).await.unwrap();
+    for _ in 0..2 {
+        let change = &items(&client.next_item().await)[0];
+        assert_eq!(
+            (&change["seq"], &change["prev_seq"]),
+            (&json!(2), &json!(1))
+        );
+    }
+    let old = client.resume(r#"["ethusdt@signal_15m"]"#, "old", 5).await;
+    assert_eq!(old["result"]["reason"], "epoch");
 }

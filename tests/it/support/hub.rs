@@ -1,6 +1,7 @@
 //! A hub on a real socket, fed by hand-made writes through a real store, and clients to talk to it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use hamacast::signal::{
     ChangeBody, Correction, FeedState, FeedStatus, Recommendation, Seq, SeriesCounts, SignalChange,
     SignalResult, Source, Stand, StoreState,
 };
-use hamacast::store::{Occasion, Store, Write};
+use hamacast::store::{Batch, Occasion, Store, Write};
 use hamacast::tasks::Tasks;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,6 +33,8 @@ pub(crate) struct TestHub {
     pub(crate) hub: Hub,
     pub(crate) store: Store,
     pub(crate) writes: Option<mpsc::Sender<Vec<Write>>>,
+    /// Straight to the shards, past the store.
+    pub(crate) shards: Vec<mpsc::Sender<Arc<Batch>>>,
     pub(crate) tasks: Tasks,
     pub(crate) address: SocketAddr,
 }
@@ -52,6 +55,7 @@ impl TestHub {
         let tasks = Tasks::new();
         let clock = ExchangeClock::from_wall();
         let (hub, readers) = Hub::start(settings, &store, &clock, &tasks);
+        let shards = readers.clone();
         let (writes, inbox) = mpsc::channel(16);
         tasks.spawn("store writer", store.clone().write_all(inbox, readers));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -61,6 +65,7 @@ impl TestHub {
             hub,
             store,
             writes: Some(writes),
+            shards,
             tasks,
             address,
         }
@@ -136,6 +141,7 @@ impl TestHub {
     pub(crate) async fn stop(&mut self) {
         self.tasks.stop();
         self.writes = None;
+        self.shards.clear();
         let left = self.tasks.drain(PATIENCE).await;
         assert!(left.is_empty(), "{left:?}");
     }
@@ -323,10 +329,10 @@ pub(crate) fn data(item: &Value) -> &Value {
 
 /// Items of a message: of an array each, else the one.
 pub(crate) fn items(message: &Value) -> Vec<Value> {
-    match data(message) {
-        Value::Array(items) => items.clone(),
-        other => vec![other.clone()],
-    }
+    let data = data(message);
+    data.as_array()
+        .cloned()
+        .unwrap_or_else(|| vec![data.clone()])
 }
 
 /// A live result on HOLD.
