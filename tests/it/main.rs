@@ -1,9 +1,4 @@
 //! The integration tests: one binary, a module per promise.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "tests fail by panicking, their support too"
-)]
 
 #![allow(
     clippy::unwrap_used,
