@@ -1,10 +1,10 @@
 //! Errors as RFC 9457 problem documents: what went wrong, with what, and what is allowed instead.
 
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::signal::Seq;
+use crate::signal::{Epoch, Seq};
 
 /// A problem document. Its `type` is `urn:hamacast:problem:<slug>`; the slug is what programs match on.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -18,22 +18,18 @@ pub(super) struct Problem {
     status: u16,
     /// What was wrong, and what is allowed.
     detail: String,
-    /// Only with status 410: where to go on from.
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    cursor: Option<PresentCursor>,
-}
-
-/// The present cursor and the oldest change still kept.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct PresentCursor {
-    /// The numbering in force.
-    pub(super) epoch: String,
-    /// Number of the newest change.
-    #[schema(value_type = u64)]
-    pub(super) seq: Seq,
-    /// Oldest number still kept.
-    #[schema(value_type = u64)]
-    pub(super) kept_from: Seq,
+    /// Only with status 410: the numbering in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    epoch: Option<Epoch>,
+    /// Only with status 410: number of the newest change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    seq: Option<Seq>,
+    /// Only with status 410: oldest number still kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    kept_from: Option<Seq>,
 }
 
 impl Problem {
@@ -43,7 +39,9 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail,
-            cursor: None,
+            epoch: None,
+            seq: None,
+            kept_from: None,
         }
     }
 
@@ -63,10 +61,12 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", detail)
     }
 
-    /// 410: the changes asked for are not there; `cursor` is where to go on.
-    pub(super) fn gone(detail: String, cursor: PresentCursor) -> Self {
+    /// 410: the changes asked for are not there; the reader goes on from `seq` of `epoch`.
+    pub(super) fn gone(detail: String, epoch: &Epoch, seq: Seq, kept_from: Seq) -> Self {
         Self {
-            cursor: Some(cursor),
+            epoch: Some(epoch.clone()),
+            seq: Some(seq),
+            kept_from: Some(kept_from),
             ..Self::new(StatusCode::GONE, "gone", detail)
         }
     }
@@ -76,28 +76,34 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, slug, detail)
     }
 
-    /// Any other status, by an error that knows its own.
-    pub(super) fn with_status(status: StatusCode, slug: &str, detail: String) -> Self {
-        Self::new(status, slug, detail)
+    /// 426: only a WebSocket of version 13 is spoken here.
+    pub(super) fn upgrade_required(detail: String) -> Self {
+        Self::new(StatusCode::UPGRADE_REQUIRED, "websocket-only", detail)
+    }
+}
+
+/// What goes into the header beside the document.
+fn headers_beside(status: StatusCode) -> &'static [(HeaderName, &'static str)] {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => &[(header::RETRY_AFTER, "5")],
+        StatusCode::METHOD_NOT_ALLOWED => &[(header::ALLOW, "GET,HEAD")],
+        StatusCode::UPGRADE_REQUIRED => &[
+            (header::UPGRADE, "websocket"),
+            (header::SEC_WEBSOCKET_VERSION, "13"),
+        ],
+        _ => &[],
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry = (status == StatusCode::SERVICE_UNAVAILABLE
-            || status == StatusCode::TOO_MANY_REQUESTS)
-            .then_some([(header::RETRY_AFTER, "5")]);
-        let allow =
-            (status == StatusCode::METHOD_NOT_ALLOWED).then_some([(header::ALLOW, "GET,HEAD")]);
-        let headers = [(header::CONTENT_TYPE, "application/problem+json")];
-        (
-            status,
-            headers,
-            retry,
-            allow,
-            axum::Json(self).into_response().into_body(),
-        )
-            .into_response()
+        let mut response = (status, axum::Json(self)).into_response();
+        let kind = (header::CONTENT_TYPE, "application/problem+json");
+        for (name, value) in headers_beside(status).iter().chain([&kind]) {
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().insert(name.clone(), value);
+        }
+        response
     }
 }

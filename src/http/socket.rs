@@ -99,7 +99,7 @@ fn is_number(text: &str) -> bool {
 fn open(state: &HttpState, mut request: Request, mode: Form, streams: Vec<String>) -> Response {
     let accept = match accept_key(&request) {
         Ok(accept) => accept,
-        Err(refusal) => return refusal,
+        Err(problem) => return problem.into_response(),
     };
     let extensions = request.extensions_mut();
     let peer = extensions.get::<Peer>().copied();
@@ -155,18 +155,18 @@ fn switching(accept: &str) -> Response {
 }
 
 /// Checks the handshake (RFC 6455, 4.2.1) and computes what proves that it was understood.
-fn accept_key(request: &Request) -> Result<String, Response> {
+fn accept_key(request: &Request) -> Result<String, Problem> {
     let headers = request.headers();
     if request.method() != Method::GET {
-        return Err(Problem::wrong_method(request.method()).into_response());
+        return Err(Problem::wrong_method(request.method()));
     }
     if !has_token(headers, &header::UPGRADE, "websocket") {
         let detail = "this is a WebSocket endpoint: connect with ws:// or wss://".to_owned();
-        return Err(upgrade_required(detail));
+        return Err(Problem::upgrade_required(detail));
     }
     if !has_token(headers, &header::CONNECTION, "upgrade") {
         let detail = "the header 'Connection: Upgrade' is missing".to_owned();
-        return Err(Problem::bad_request("bad-handshake", detail).into_response());
+        return Err(Problem::bad_request("bad-handshake", detail));
     }
     if headers
         .get(header::SEC_WEBSOCKET_VERSION)
@@ -174,7 +174,7 @@ fn accept_key(request: &Request) -> Result<String, Response> {
         != Some(b"13")
     {
         let detail = "Sec-WebSocket-Version must be 13".to_owned();
-        return Err(upgrade_required(detail));
+        return Err(Problem::upgrade_required(detail));
     }
     let key = headers
         .get(header::SEC_WEBSOCKET_KEY)
@@ -183,18 +183,9 @@ fn accept_key(request: &Request) -> Result<String, Response> {
         Some(key) => Ok(derive_accept_key(key)),
         None => {
             let detail = "Sec-WebSocket-Key must be 16 bytes in base64".to_owned();
-            Err(Problem::bad_request("bad-handshake", detail).into_response())
+            Err(Problem::bad_request("bad-handshake", detail))
         }
     }
-}
-
-fn upgrade_required(detail: String) -> Response {
-    let headers = [
-        (header::UPGRADE, "websocket"),
-        (header::SEC_WEBSOCKET_VERSION, "13"),
-    ];
-    let problem = Problem::with_status(StatusCode::UPGRADE_REQUIRED, "websocket-only", detail);
-    (headers, problem).into_response()
 }
 
 /// 16 bytes are 22 letters of base64 and two signs of padding.

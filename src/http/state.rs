@@ -24,8 +24,6 @@ pub struct HttpSettings {
     pub allowed_origins: Vec<String>,
     /// Limits clients should know, shown by status.
     pub limits: Limits,
-    /// Plain HTTP connections at a time; more wait in the kernel's queue.
-    pub max_http_connections: usize,
 }
 
 /// Limits clients should know.

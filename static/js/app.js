@@ -58,8 +58,9 @@ async function loadHistory() {
 }
 
 const hear = {
-  opened() {
+  opened(welcome) {
     link = "open";
+    model.enterEpoch(welcome.epoch, "the server began anew: changes while away are not known");
     header.notice(null);
     // What the heartbeat does not tell: whether it is simulated, and what changed in the watch list meanwhile.
     read("api/v1/status").then((status) => model.takeStatus(status, performance.now()), () => {});

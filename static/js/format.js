@@ -36,30 +36,29 @@ export function percent(value) {
 
 export const distance = (value) => (isNumber(value) ? value.toFixed(3) : DASH);
 
-/** 42s, 7m, 3h 5m, 2d 4h; a moment ahead of the clock is now. */
+/** 42s, 7m, 3h, 2d: one unit, so that a column of ages can be compared; a moment ahead of the clock is now. */
 export function age(ms) {
   if (!isNumber(ms)) return "";
   const seconds = Math.max(0, Math.floor(ms / 1000));
   if (seconds < 60) return `${seconds}s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes}m`;
-  const hours = Math.floor(minutes / 60);
-  if (hours < 24) return hours < 10 && minutes % 60 ? `${hours}h ${minutes % 60}m` : `${hours}h`;
-  const days = Math.floor(hours / 24);
-  return days < 10 && hours % 24 ? `${days}d ${hours % 24}h` : `${days}d`;
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)}m`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3_600)}h`;
+  return `${Math.floor(seconds / 86_400)}d`;
 }
 
-const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const minute = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+const full = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 
-export const timeOfDay = (ms) => (isNumber(ms) ? clock.format(ms) : DASH);
+/** Closes are the last millisecond of a candle: 14:14:59.999 reads as 14:15. */
+export const closeTime = (ms) => (isNumber(ms) ? minute.format(ms + 1) : DASH);
+export const fullTime = (ms) => (isNumber(ms) ? full.format(ms) : "");
 
-/** 14:15 of the last 24 hours, 21 Nov 14:15 before. */
+/** 14:15 of the last 24 hours, 21 Nov before. */
 export function moment(ms, nowMs) {
   if (!isNumber(ms)) return DASH;
   const recent = isNumber(nowMs) && Math.abs(nowMs - ms) < 86_400_000;
-  return recent ? minute.format(ms) : `${day.format(ms)} ${minute.format(ms)}`;
+  return recent ? minute.format(ms) : day.format(ms);
 }
 
 /** The reader's zone, as times on the page are in it: UTC+01:00. */

@@ -1,13 +1,14 @@
 // The newest signal changes, newest first. What a correction took back stays readable, struck through and marked.
 
 import * as model from "./model.js";
-import { DASH, age, decimalsOf, price, timeOfDay } from "./format.js";
+import { DASH, age, closeTime, decimalsOf, fullTime, price } from "./format.js";
 
 const CLASS = { BUY: "buy", SELL: "sell", HOLD: "hold" };
 const LATE_MS = 60_000; // a bot's eye: what comes a minute after its candle's close is news of the past
 const SHOWN = 100;
 
-const lines = new Map(); // id -> li, so that a line already there is moved, not made again
+const nameOf = (item) => `${item.epoch}/${item.id}`; // one identity may be told in two epochs
+const lines = new Map(); // name -> li, so that a line already there is moved, not made again
 const $ = (id) => document.getElementById(id);
 
 export function draw() {
@@ -16,8 +17,8 @@ export function draw() {
   const keep = new Set(wanted);
   for (const old of [...log.children]) if (!keep.has(old)) old.remove();
   wanted.forEach((li, index) => { if (log.children[index] !== li) log.insertBefore(li, log.children[index] ?? null); });
-  const ids = new Set(model.changes.map((item) => item.id));
-  for (const id of lines.keys()) if (!ids.has(id)) lines.delete(id);
+  const known = new Set(model.changes.map(nameOf));
+  for (const name of lines.keys()) if (!known.has(name)) lines.delete(name);
   $("log-empty").hidden = wanted.length > 0;
 }
 
@@ -35,8 +36,8 @@ function gapLine(item) {
 
 function line(item) {
   const correctedBy = model.correctedBy(item);
-  let li = lines.get(item.id);
-  if (!li) { li = newLine(item); lines.set(item.id, li); }
+  let li = lines.get(nameOf(item));
+  if (!li) { li = newLine(item); lines.set(nameOf(item), li); }
   if (correctedBy !== undefined && !li.classList.contains("over")) {
     li.classList.add("over");
     li.append(element("span", "tag", `taken back by #${correctedBy}`));
@@ -47,7 +48,8 @@ function line(item) {
 function newLine(item) {
   const li = element("li");
   const contract = model.contracts.get(item.symbol);
-  const time = element("time", "", timeOfDay(item.candle_close_time));
+  const time = element("time", "", closeTime(item.candle_close_time));
+  time.title = fullTime(item.candle_close_time + 1);
   time.dateTime = new Date(item.candle_close_time).toISOString();
   const name = element("span", "name");
   name.append(element("b", "", contract?.base_asset || item.symbol), element("small", "", ` ${item.interval}`));

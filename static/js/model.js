@@ -69,7 +69,7 @@ export function takeItem(item, monoMs) {
     case "signal": takeSignal(item); return false;
     case "correction": takeCorrection(item); return false;
     case "status": takeHeartbeat(item, monoMs); return false;
-    case "reset": takeGap(item.epoch, "numbering began anew"); return false;
+    case "reset": enterEpoch(item.epoch, "numbering began anew"); return false;
     case "ended": takeEnded(item); return false;
     case "symbols":
       for (const symbol of item.removed) forget(symbol);
@@ -80,7 +80,26 @@ export function takeItem(item, monoMs) {
 
 /** The answer to a SUBSCRIBE with a cursor. */
 export function takeResumed(answer) {
-  if (!answer.resumed) takeGap(answer.epoch, `changes while away were not kept (${answer.reason})`);
+  if (answer.resumed) return;
+  const isNew = answer.epoch !== state.epoch;
+  enterEpoch(answer.epoch, "the server began anew: changes while away are not known");
+  if (!isNew) addGap(`changes while away were not kept (${answer.reason})`);
+}
+
+/**
+ * The numbering in force is this one. Numbers, times and results of another one mean nothing here: a simulated
+ * exchange may even have gone back in time. What was heard stays readable, below a line that says so.
+ */
+export function enterEpoch(epoch, reason) {
+  if (epoch === undefined || epoch === state.epoch) return;
+  const isFirst = state.epoch === "";
+  state.epoch = epoch;
+  if (isFirst) return;
+  results.clear();
+  takenBack.clear();
+  changeIds.clear();
+  for (const symbol of contracts.keys()) changedRows.add(symbol);
+  addGap(reason);
 }
 
 function takeResult(item) {
@@ -133,11 +152,8 @@ function trim() {
 /** The number of the correction that took this change back, if any. */
 export const correctedBy = (item) => (item.epoch === state.epoch ? takenBack.get(item.seq) : undefined);
 
-// Numbers of another epoch mean nothing here: what was heard stays readable, below a line that says so.
-function takeGap(epoch, reason) {
-  takenBack.clear();
+function addGap(reason) {
   changes.unshift({ gap: reason });
-  state.epoch = epoch;
   trim();
 }
 
@@ -150,8 +166,10 @@ function takeEnded(item) {
 }
 
 function takeHeartbeat(item, monoMs) {
-  const { epoch, seq, feed, store, series } = item;
-  Object.assign(state, { epoch, seq, feed, store, series, lagMs: item.lag_ms ?? null, speed: item.speed ?? 1 });
+  const { feed, store, series } = item;
+  enterEpoch(item.epoch, "the server began anew");
+  Object.assign(state, { feed, store, series, lagMs: item.lag_ms ?? null, speed: item.speed ?? 1 });
+  if (item.seq !== undefined) state.seq = item.seq; // the feed leaves it out until it is a cursor
   state.serverTime = item.server_time;
   state.serverTimeAt = monoMs;
   changedParts.add("state");

@@ -2,12 +2,13 @@
 // themselves only while neither pointer nor focus is inside, so that nothing moves away under a finger.
 
 import * as model from "./model.js";
-import { DASH, age, decimalsOf, distance, moment, percent, price } from "./format.js";
+import { DASH, age, decimalsOf, distance, fullTime, moment, percent, price } from "./format.js";
 
 const WHY = {
-  warming: "warming: too little history", stale: "stale: connection silent", dirty: "filling a hole",
-  ended: "ended: delisted", stopped: "stopped by the operator", live: "live",
+  warming: "warming: too little history", stale: "stale: feed silent", dirty: "dirty: filling a hole",
+  ended: "ended: delisted", stopped: "stopped by operator", live: "live",
 };
+const SHORT = { ended: "delisted" }; // else the status itself is the word
 const WORDS = { BUY: "buy", SELL: "sell", HOLD: "hold" };
 const RANK_OF_WORD = { BUY: 0, HOLD: 1, SELL: 2 };
 
@@ -84,10 +85,12 @@ function newRow(symbol) {
   name.textContent = contract.base_asset || symbol;
   const quote = document.createElement("small");
   quote.textContent = contract.base_asset ? contract.quote_asset : "";
-  cells[0].append(name, quote);
+  const why = document.createElement("small");
+  why.className = "why"; // shown where there is no room for the status column
+  cells[0].append(name, quote, why);
   cells[0].title = symbol;
   const signals = model.state.intervals.map((_, index) => signalCell(cells[3 + index]));
-  return { tr, cells, signals, shown: new Map(), decimals: decimalsOf(contract.tick_size) };
+  return { tr, cells, signals, why, shown: new Map(), decimals: decimalsOf(contract.tick_size) };
 }
 
 function signalCell(td) {
@@ -134,9 +137,12 @@ function drawRow(symbol, row, now) {
   const after = 3 + model.state.intervals.length;
   put(row, "deviation", row.cells[after], distance(deviationOf(symbol)));
   const direction = result?.last_cross_direction ?? 0;
+  const crossed = direction === 0 ? "" : fullTime(result.last_cross_time);
+  if (row.cells[after + 1].title !== crossed) row.cells[after + 1].title = crossed;
   put(row, "cross", row.cells[after + 1], direction === 0 ? DASH : `${direction > 0 ? "up" : "down"} ${moment(result.last_cross_time, now)}`);
   const status = result?.status ?? "warming";
-  put(row, "status", row.cells[after + 2], WHY[status] ?? status);
+  put(row, "status", row.cells[after + 2], SHORT[status] ?? status);
+  put(row, "why", row.why, status === "live" ? "" : (SHORT[status] ?? status));
   dress(row, "row", row.tr, status === "live" ? "" : "dim");
   const title = status === "live" ? "" : (WHY[status] ?? status);
   if (row.tr.title !== title) row.tr.title = title;

@@ -120,7 +120,7 @@ export class Feed {
     const floor = code === 1013 ? 5_000 : BACKOFF_MIN_MS;
     const inMs = this.#comeBackMs ?? floor + Math.random() * Math.max(0, ceiling - BACKOFF_MIN_MS);
     this.#comeBackMs = null;
-    this.#timer = setTimeout(() => this.#open(), Math.min(inMs, BACKOFF_MAX_MS));
+    this.#timer = setTimeout(() => this.#open(), inMs);
     this.#hear.closed(reason, inMs);
   }
 

@@ -1,9 +1,4 @@
 //! The integration tests: one binary, a module per promise.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "tests fail by panicking, their support too"
-)]
 
 #![allow(
     clippy::expect_used,
@@ -15,6 +10,7 @@ mod analyze;
 mod binance_adapter;
 mod commands;
 mod documents;
+mod door;
 mod golden;
 mod house;
 mod hub_limits;
@@ -22,7 +18,10 @@ mod hub_protocol;
 mod hub_resume;
 mod hub_sockets;
 mod hub_storm;
+mod openapi;
 mod replay;
+mod rest;
+mod rest_refusals;
 mod simulator;
 mod support;
 mod tail;

@@ -8,7 +8,7 @@ use axum::extract::State;
 use serde::Serialize;
 
 use super::items::ChangeItem;
-use crate::http::problem::{PresentCursor, Problem};
+use crate::http::problem::Problem;
 use crate::http::query::{Params, watched_symbol};
 use crate::http::state::HttpState;
 use crate::signal::{Change, Epoch, Seq};
@@ -124,10 +124,7 @@ fn page_of(state: &HttpState, asked: &Asked, since: Seq) -> Result<ChangesPage, 
                 "epoch '{}' is over; take a snapshot and go on from the cursor given here",
                 other.chars().take(64).collect::<String>()
             );
-            Err(Problem::gone(
-                detail,
-                cursor(&page.epoch, page.seq, page.kept_from),
-            ))
+            Err(Problem::gone(detail, &page.epoch, page.seq, page.kept_from))
         }
         None => Ok(page),
     }
@@ -154,10 +151,12 @@ async fn wait_for_change(
         // Everything up to `next` was looked at and does not match: reading goes on from there.
         let newer = page_of(state, asked, page.next)?;
         if newer.epoch != page.epoch {
-            let present = cursor(&newer.epoch, newer.seq, newer.kept_from);
+            let detail = format!("epoch '{}' ended while waiting", page.epoch);
             return Err(Problem::gone(
-                format!("epoch '{}' ended while waiting", page.epoch),
-                present,
+                detail,
+                &newer.epoch,
+                newer.seq,
+                newer.kept_from,
             ));
         }
         page = newer;
@@ -169,13 +168,5 @@ async fn wait_for_change(
 
 fn gone_problem(gone: &Gone) -> Problem {
     let detail = format!("{gone}; take a snapshot and go on from the cursor given here");
-    Problem::gone(detail, cursor(&gone.epoch, gone.seq, gone.kept_from))
-}
-
-fn cursor(epoch: &Epoch, seq: Seq, kept_from: Seq) -> PresentCursor {
-    PresentCursor {
-        epoch: epoch.to_string(),
-        seq,
-        kept_from,
-    }
+    Problem::gone(detail, &gone.epoch, gone.seq, gone.kept_from)
 }

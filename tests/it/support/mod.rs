@@ -1,4 +1,5 @@
 //! What the integration tests share.
 
+pub(crate) mod http_room;
 pub(crate) mod hub;
 pub(crate) mod process;
