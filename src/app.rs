@@ -242,6 +242,5 @@ fn http_settings(config: &Config) -> HttpSettings {
         intervals: config.watch.intervals.value.clone(),
         allowed_origins: config.access.allowed_origins.value.clone(),
         limits,
-        max_http_connections: MAX_HTTP_CONNECTIONS,
     }
 }
