@@ -3,6 +3,7 @@
 //! streams or form wait behind it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -15,9 +16,13 @@ use super::protocol::{self, Ask, Cursor, Refusal, Request, RequestId, shorten};
 use super::replay::Plan;
 use super::session::{Phase, SessionId};
 use super::settings::Form;
-use super::shard::Shard;
+use super::shard::{Shard, later};
 use super::topic::Topic;
 use super::topics::TopicId;
+use crate::clock::Mono;
+
+/// How long the log may take to reach a cursor that is known to the store: it is a batch away.
+const HOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// Requests that may wait behind a replay.
 const HELD: usize = 64;
@@ -105,7 +110,7 @@ impl Shard {
         self.drain(id);
     }
 
-    fn answer(&mut self, id: SessionId, text: &str) {
+    pub(super) fn answer(&mut self, id: SessionId, text: &str) {
         if let Some(session) = self.open_session(id) {
             session.outbox.push(frame::text(text.as_bytes()));
         }
@@ -162,6 +167,7 @@ impl Shard {
     ) {
         let new = self.new_of(id, &topics);
         let at = (self.world.epoch().clone(), self.world.head());
+        let now = Mono::now();
         match self.plan(&new, &since) {
             Plan::Wait => {
                 let ask = Ask::Subscribe {
@@ -170,6 +176,7 @@ impl Shard {
                 };
                 if let Some(session) = self.open_session(id) {
                     session.held.push_front(Request { id: request, ask });
+                    session.held_until.get_or_insert(later(now, HOLD_WITHIN));
                     self.holding.insert(id);
                 }
             }
@@ -215,6 +222,7 @@ impl Shard {
             return;
         };
         session.subscribe_by = None;
+        session.held_until = None;
         for topic in topics {
             let has = self
                 .topics

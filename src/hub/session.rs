@@ -80,6 +80,8 @@ pub(super) struct Session {
     pub(super) replay: Option<Box<Replay>>,
     /// Requests that must wait their turn: first one whose cursor the log has not reached, or those behind a replay.
     pub(super) held: VecDeque<Request>,
+    /// Until when the log must have reached the cursor of the first of them.
+    pub(super) held_until: Option<Mono>,
     /// Until when a first SUBSCRIBE must have come.
     pub(super) subscribe_by: Option<Mono>,
     pub(super) ping_at: Mono,

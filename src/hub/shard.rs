@@ -199,6 +199,7 @@ impl Shard {
             waits: false,
             replay: None,
             held: std::collections::VecDeque::new(),
+            held_until: None,
             subscribe_by: without_streams.then(|| later(now, timings.subscribe_within)),
             ping_at: now.plus_ms(first_ping_ms),
         };

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use super::close::CloseReason;
 use super::frame;
 use super::items;
+use super::protocol::Refusal;
 use super::session::{Phase, SessionId};
 use super::shard::{Shard, Word, later, ms};
 use crate::clock::Mono;
@@ -48,6 +49,9 @@ impl Shard {
             let words = format!("no SUBSCRIBE within {within} s");
             return self.close(id, &CloseReason::Rule(words));
         }
+        if session.held_until.is_some_and(|until| now >= until) {
+            return self.give_up_holding(id);
+        }
         if let Some(slow) = session.outbox.verdict(&settings.limits, now) {
             return self.close(id, &slow);
         }
@@ -58,6 +62,21 @@ impl Shard {
                 .ping(frame::single(frame::Opcode::Ping, b"hamacast"));
             self.drain(id);
         }
+    }
+
+    /// The log did not reach the cursor in time: the client is told, and what waited behind goes on.
+    fn give_up_holding(&mut self, id: SessionId) {
+        self.holding.remove(&id);
+        let Some(session) = self.open_session(id) else {
+            return;
+        };
+        session.held_until = None;
+        if let Some(request) = session.held.pop_front() {
+            let words = "the log has not been read up to this number; try again";
+            let refusal = Refusal::Invalid(words.into());
+            self.answer(id, &refusal.answer(&request.id));
+        }
+        self.go_on(id);
     }
 
     /// All queues together are too large: the largest go first.

@@ -347,3 +347,31 @@ async fn a_new_epoch_resets_every_signal_stream_and_gives_snapshots() {
     let old = client.resume(r#"["ethusdt@signal_15m"]"#, "old", 5).await;
     assert_eq!(old["result"]["reason"], "epoch");
 }
+
+#[tokio::test]
+async fn a_cursor_the_store_knows_and_the_hub_does_not_is_held_until_the_batch_comes() {
+    let hub = TestHub::with(&PAIR, settings()).await;
+    let Store::Memory(store) = &hub.store;
+    let batch = store.write(vec![change("BTCUSDT", 1)]);
+    let mut client = hub.client("/ws").await;
+    let since = format!(r#""since":{{"epoch":"{}","seq":1}}"#, epoch(&hub));
+    let names = r#"["btcusdt@signal_15m"]"#;
+    client
+        .send(&format!(
+            r#"{{"method":"SUBSCRIBE","params":{names},{since},"id":1}}"#
+        ))
+        .await;
+    client
+        .send(r#"{"method":"LIST_SUBSCRIPTIONS","id":2}"#)
+        .await;
+    let pong = client.ask("PING", "[]").await;
+    assert!(pong["result"].get("seq").is_none(), "{pong}");
+    hub.shards[0].send(Arc::new(batch)).await.unwrap();
+    let answer = client.next().await;
+    assert_eq!(
+        (&answer["id"], &answer["result"]["replayed"]),
+        (&json!(1), &json!(0))
+    );
+    assert_eq!(client.next().await["seq"], 1, "live");
+    assert_eq!(client.next().await["result"], json!(["btcusdt@signal_15m"]));
+}
