@@ -123,10 +123,10 @@ impl World {
                     self.changes.push(change);
                 }
                 Effect::Write(Write::Change(ChangeBody::Correction(correction))) => {
-                    self.corrections.push(correction)
+                    self.corrections.push(correction);
                 }
                 Effect::Write(Write::Result { result, occasion }) => {
-                    self.results.push((*result, occasion))
+                    self.results.push((*result, occasion));
                 }
                 Effect::Write(Write::Ended(_) | Write::Symbols { .. } | Write::Status(_))
                 | Effect::Watch(_) => {}
@@ -458,7 +458,7 @@ fn h19_a_revised_candle_is_recomputed_forward_and_corrected_once() {
     world.answer_all();
     assert_eq!(world.corrections.len(), 1);
     let correction = &world.corrections[0];
-    let mut stands: Vec<_> = told.clone();
+    let mut stands = told;
     stands.retain(|(close, ..)| !correction.corrects.contains(close));
     stands.extend(correction.stands.iter().map(|stand| {
         (

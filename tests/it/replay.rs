@@ -27,6 +27,8 @@ struct Seen {
     /// Close time of the newest candle in any result.
     newest: i64,
     holes: i64,
+    /// Results whose open candle said something else than the closed ones.
+    flips: usize,
 }
 
 struct Played {
@@ -90,6 +92,42 @@ async fn replayed_candles_come_out_as_the_changes_analyze_finds() {
         3,
         "BUY, SELL and HOLD must all come up: {kinds:?}"
     );
+}
+
+#[tokio::test]
+async fn open_candles_that_flip_and_come_back_make_no_change() {
+    let made = tempfile::tempdir().unwrap();
+    make_flips(made.path());
+    let directory = made.path().to_owned();
+    let limit = Duration::from_secs(300);
+    let played = Played {
+        directory,
+        interval: "5m",
+        speed: "600",
+        update_ms: "20",
+        limit,
+    };
+    let expected = analyze_all(&played.directory, played.interval);
+    let seen = follow(&played, &expected).await;
+    for (symbol, confirmed) in [("FALLUSDT", "SELL"), ("RISEUSDT", "BUY")] {
+        let seen = &seen[symbol];
+        println!(
+            "{symbol}: {} results with an open candle that says otherwise",
+            seen.flips
+        );
+        assert_eq!(
+            seen.base
+                .as_ref()
+                .map(|(_, recommendation)| &**recommendation),
+            Some(confirmed)
+        );
+        assert_eq!(seen.changes, [], "{symbol}");
+        assert!(
+            seen.flips >= 10,
+            "{symbol}: its open candle flipped only {} times",
+            seen.flips
+        );
+    }
 }
 
 /// Plays the files and reads the feed until every series has reached its file's end.
@@ -194,7 +232,11 @@ fn take(item: &Value, seen: &mut BTreeMap<String, Seen>) {
                 .push((close.unwrap(), text("previous"), text("recommendation")))
         }
         Some("correction") => panic!("nothing was revised: {item}"),
-        Some("hama") => seen.holes = item["holes"].as_i64().unwrap(),
+        Some("hama") => {
+            seen.holes = item["holes"].as_i64().unwrap();
+            let live = &item["live"]["recommendation"];
+            seen.flips += usize::from(live.is_string() && *live != item["recommendation"]);
+        }
         _ => {}
     }
     seen.newest = seen.newest.max(close.unwrap_or(0));
@@ -250,6 +292,27 @@ fn changes_after(told: &Told, base: i64) -> Vec<(i64, String, String)> {
         .filter(|(before, (close, now))| **close > base && before != now)
         .map(|(before, (close, now))| (*close, before.clone(), now.clone()))
         .collect()
+}
+
+/// Two series that turn once and then go steadily one way. From candle 600 on every candle spikes by 80 % both ways and
+/// comes back: the open candle crosses, the closed one does not, since both its means are where they were.
+fn make_flips(directory: &Path) {
+    for (symbol, way) in [("FALLUSDT", -1.0), ("RISEUSDT", 1.0)] {
+        let (mut text, mut price) = (String::new(), 100.0);
+        for i in 0..640 {
+            let open: f64 = price;
+            price *= 1.0 + 0.000_1 * if i < 300 { -way } else { way };
+            let spike = if i < 600 { 1.0 } else { 1.8 };
+            let (high, low) = (open.max(price) * spike, open.min(price) * (2.0 - spike));
+            let open_time = 1_600_000_200_000_i64 + i * 300_000;
+            writeln!(
+                text,
+                "{open_time},{open:.6},{high:.6},{low:.6},{price:.6},10"
+            )
+            .unwrap();
+        }
+        std::fs::write(directory.join(format!("{symbol}-5m.csv")), text).unwrap();
+    }
 }
 
 /// Eight series of 1,000 five-minute candles, two of them with holes: one candle, and three in a row.

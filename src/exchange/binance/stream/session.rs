@@ -226,7 +226,6 @@ impl Session {
         let Some(keys) = self.subscriptions.accepted(id) else {
             return Ok(());
         };
-        tracing::info!(connection = %self.id, series = keys.len(), "stream up");
         let times = &self.setup.times;
         self.deliver_by = Some(Mono::now().plus_ms(whole_ms(times.silence)));
         let connection = self.id;
