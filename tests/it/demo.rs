@@ -135,13 +135,18 @@ impl Reader {
         }
     }
 
-    /// One connection: subscribes, from the cursor on if there is one, reads some messages and is gone without a word.
+    /// One connection: subscribes, from the cursor on if there is one, and after a random while is gone without a word.
     async fn connect_for_a_while(&mut self) {
         let mut client = self.connect().await;
-        for _ in 0..self.dice.u32(1..40) {
-            let message = client.next().await;
-            self.take(&message);
-        }
+        let while_ms = self.dice.u64(1..1_500);
+        let reading = async {
+            loop {
+                let message = client.next().await;
+                self.take(&message);
+            }
+        };
+        // It never ends by itself: the time running out is the cut.
+        let _ = tokio::time::timeout(Duration::from_millis(while_ms), reading).await;
     }
 
     async fn connect(&mut self) -> Client {
