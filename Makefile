@@ -23,3 +23,18 @@ release: tools
 tools:
 	@command -v cargo >/dev/null || { echo "hamacast needs Rust: https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "hamacast needs a C compiler: apt-get install build-essential" >&2; exit 1; }
+
+# By hand: the candle files of a directory (SYMBOL-5m.csv), played at 600 times real time, must come out of serve as the
+# changes analyze finds. 1,000 candles after the first 600 take 8 minutes.
+.PHONY: replay soak openapi
+replay: tools
+	@test -n "$(DIR)" || { echo "say which candles: make replay DIR=some/directory" >&2; exit 1; }
+	HAMACAST_REPLAY_DIR="$(abspath $(DIR))" cargo test --locked --test it -- --nocapture replay::replayed
+
+# By hand: the demo for ten minutes, with a reader that is cut off at random and comes back.
+soak: tools
+	HAMACAST_DEMO_SECONDS=600 HAMACAST_DEMO_SPEED=60 cargo test --locked --test it -- --nocapture demo::
+
+# Writes docs/openapi.json anew after a change of the API.
+openapi: tools
+	UPDATE_DOCS=1 cargo test --locked --test it openapi

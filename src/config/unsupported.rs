@@ -18,6 +18,17 @@ pub fn unsupported(config: &Config) -> Vec<BadSetting> {
             "set REDIS_ENABLED=false to run from memory (results and changes end with the process)";
         refuse("REDIS_ENABLED", "true", redis.source, instead);
     }
+    let scheduler = &config.scheduler;
+    let switches = [
+        ("HAMA_SCHEDULER_ENABLED", &scheduler.enabled),
+        ("HAMA_SCHEDULER_AUTO_START", &scheduler.auto_start),
+    ];
+    for (variable, switch) in switches {
+        if !switch.value {
+            let instead = "unset it; serve has an engine, and it starts by itself";
+            refuse(variable, "false", switch.source, instead);
+        }
+    }
     let exchange = &config.exchange;
     let remote = !is_loopback(&exchange.rest_url.value) || !is_loopback(&exchange.ws_url.value);
     if exchange.proxy.value.is_some() && remote {

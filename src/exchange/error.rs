@@ -138,7 +138,10 @@ pub enum ExchangeError {
         limit: Duration,
     },
     /// No connection, or it broke.
-    #[error("{host}: no whole answer to {path}")]
+    #[error(
+        "{host}: no whole answer to {path} ({}); is it running, and the network up?",
+        first_cause(source)
+    )]
     Unreachable {
         /// The exchange's host.
         host: String,
@@ -234,4 +237,13 @@ impl ExchangeError {
             | Self::TooManyRows { .. } => Advice::BackOff,
         }
     }
+}
+
+/// What is at the bottom of an error: `Connection refused`, not the three layers that wrapped it.
+fn first_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }

@@ -104,12 +104,17 @@ impl Readiness {
             Check {
                 name: Reason::Draining,
                 ok: !state.is_draining(),
-                detail: "told to leave".to_owned(),
+                detail: if state.is_draining() {
+                    "told to leave"
+                } else {
+                    "not told to leave"
+                }
+                .to_owned(),
             },
             Check {
                 name: Reason::Stopped,
                 ok: status.feed != FeedState::Stopped,
-                detail: "scheduler stopped by the operator".to_owned(),
+                detail: format!("the feed is {:?}", status.feed).to_lowercase(),
             },
             Check {
                 name: Reason::FeedDown,

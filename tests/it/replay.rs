@@ -233,8 +233,8 @@ fn take(item: &Value, seen: &mut BTreeMap<String, Seen>) {
             seen.base = close.map(|close| (close, text("recommendation")));
         }
         Some("signal") => {
-            seen.changes
-                .push((close.unwrap(), text("previous"), text("recommendation")))
+            let change = (close.unwrap(), text("previous"), text("recommendation"));
+            seen.changes.push(change);
         }
         Some("correction") => panic!("nothing was revised: {item}"),
         Some("hama") => {
