@@ -5,18 +5,35 @@ use std::net::IpAddr;
 
 use super::{BadSetting, Config, Source};
 
+/// What to do instead, where the setting is a key.
+const WITHOUT_KEYS: &str =
+    "unset it and keep the address private; without keys everybody who reaches it may read";
+
 /// A line for each setting in force that this version cannot keep.
 pub fn unsupported(config: &Config) -> Vec<BadSetting> {
-    let mut bad = Vec::new();
-    let mut refuse = |variable: &str, value: &str, source: Source, what_to_do: &str| {
-        let words = format!("not in this version yet: {what_to_do}");
-        bad.push(BadSetting::new(variable, value, source, &words));
-    };
+    let mut refusals = Refusals(Vec::new());
+    outward(config, &mut refusals);
+    inward(config, &mut refusals);
+    refusals.0
+}
+
+struct Refusals(Vec<BadSetting>);
+
+impl Refusals {
+    fn add(&mut self, variable: &str, value: &str, source: Source, instead: &str) {
+        let words = format!("not in this version yet: {instead}");
+        self.0
+            .push(BadSetting::new(variable, value, source, &words));
+    }
+}
+
+/// Redis, the scheduler, the way to the exchange, webhooks.
+fn outward(config: &Config, refusals: &mut Refusals) {
     let redis = &config.redis.enabled;
     if redis.value {
         let instead =
             "set REDIS_ENABLED=false to run from memory (results and changes end with the process)";
-        refuse("REDIS_ENABLED", "true", redis.source, instead);
+        refusals.add("REDIS_ENABLED", "true", redis.source, instead);
     }
     let scheduler = &config.scheduler;
     let switches = [
@@ -26,57 +43,57 @@ pub fn unsupported(config: &Config) -> Vec<BadSetting> {
     for (variable, switch) in switches {
         if !switch.value {
             let instead = "unset it; serve has an engine, and it starts by itself";
-            refuse(variable, "false", switch.source, instead);
+            refusals.add(variable, "false", switch.source, instead);
         }
     }
     let exchange = &config.exchange;
     let remote = !is_loopback(&exchange.rest_url.value) || !is_loopback(&exchange.ws_url.value);
     if exchange.proxy.value.is_some() && remote {
         let instead = "unset PROXY_URL, ALL_PROXY and HTTPS_PROXY where the exchange can be reached without a proxy";
-        refuse("PROXY_URL", "***", exchange.proxy.source, instead);
+        refusals.add("PROXY_URL", "***", exchange.proxy.source, instead);
     }
+    let notify = &config.notify_file;
+    if let Some(path) = &notify.value {
+        let instead = "unset it; no webhook would be sent";
+        refusals.add(
+            "HAMA_NOTIFY_FILE",
+            &path.to_string_lossy(),
+            notify.source,
+            instead,
+        );
+    }
+}
+
+/// Who may come in, and where.
+fn inward(config: &Config, refusals: &mut Refusals) {
     let access = &config.access;
     if !access.api_keys.value.is_empty() {
-        let instead =
-            "unset it and keep the address private; without keys everybody who reaches it may read";
-        refuse("HAMA_API_KEYS", "***", access.api_keys.source, instead);
+        refusals.add("HAMA_API_KEYS", "***", access.api_keys.source, WITHOUT_KEYS);
     }
-    if let Some(path) = &access.api_keys_file.value {
-        let instead =
-            "unset it and keep the address private; without keys everybody who reaches it may read";
-        let path = path.to_string_lossy();
-        refuse(
+    let file = &access.api_keys_file;
+    if let Some(path) = &file.value {
+        refusals.add(
             "HAMA_API_KEYS_FILE",
-            &path,
-            access.api_keys_file.source,
-            instead,
+            &path.to_string_lossy(),
+            file.source,
+            WITHOUT_KEYS,
         );
     }
-    if let Some(address) = &access.internal_listen.value {
+    let internal = &access.internal_listen;
+    if let Some(address) = &internal.value {
         let instead = "unset it; metrics and admin calls are on HAMA_LISTEN";
-        let source = access.internal_listen.source;
-        refuse(
+        refusals.add(
             "HAMA_INTERNAL_LISTEN",
             &address.to_string(),
-            source,
+            internal.source,
             instead,
         );
     }
-    if let Some(path) = &access.base_path.value {
+    let base = &access.base_path;
+    if let Some(path) = &base.value {
         let instead = "unset it and give the program a host name of its own behind the proxy";
-        refuse("HAMA_BASE_PATH", path, access.base_path.source, instead);
+        refusals.add("HAMA_BASE_PATH", path, base.source, instead);
     }
-    if let Some(path) = &config.notify_file.value {
-        let instead = "unset it; no webhook would be sent";
-        let path = path.to_string_lossy();
-        refuse(
-            "HAMA_NOTIFY_FILE",
-            &path,
-            config.notify_file.source,
-            instead,
-        );
-    }
-    bad
 }
 
 fn is_loopback(url: &str) -> bool {

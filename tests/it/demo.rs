@@ -61,12 +61,16 @@ async fn a_reader_cut_off_at_random_has_exactly_the_log_and_the_candles_are_the_
         "375 series live {:.1} s after the first line",
         started.elapsed().as_secs_f64()
     );
-    let resident_early = resident_mib(demo.id());
 
     let mut reader = Reader::new(demo.address.clone());
-    let until = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < until {
-        reader.connect_for_a_while().await;
+    let begun = Instant::now();
+    let mut resident = vec![resident_mib(demo.id())];
+    for quarter in 1..=4 {
+        let until = begun + Duration::from_secs(seconds) * quarter / 4;
+        while Instant::now() < until {
+            reader.connect_for_a_while().await;
+        }
+        resident.push(resident_mib(demo.id()));
     }
     let log = reader.catch_up_with_the_log().await;
     assert_eq!(reader.record, log, "one for one, in order");
@@ -93,10 +97,7 @@ async fn a_reader_cut_off_at_random_has_exactly_the_log_and_the_candles_are_the_
         "exchange: no rule broken; weight peak {} of 2400 a minute",
         stats["totals"]["weight_peak"]
     );
-    println!(
-        "resident: {resident_early} MiB when all were live, {} MiB at the end",
-        resident_mib(demo.id())
-    );
+    println!("resident: {resident:?} MiB, when all were live and after each quarter");
     let (code, took) = demo.terminate();
     println!(
         "SIGTERM: ended after {:.2} s (promised: 5)",
