@@ -31,6 +31,9 @@ pub(super) enum CloseReason {
     /// A message above the limit.
     #[error("message above {0} bytes")]
     TooBig(usize),
+    /// The server has not loaded what was asked for yet; it may come back.
+    #[error("{0}")]
+    NotReady(String),
     /// The server goes away.
     #[error("server restarts")]
     Restart,
@@ -42,6 +45,9 @@ pub(super) enum CloseReason {
         /// Age of the oldest unsent change.
         oldest_ms: u64,
     },
+    /// A replay was taken so slowly that the log no longer has the next change.
+    #[error("slow: the log has gone past what was taken")]
+    Outrun,
 }
 
 impl CloseReason {
@@ -56,21 +62,23 @@ impl CloseReason {
             Self::Rule(_) => Some(1008),
             Self::TooBig(_) => Some(1009),
             Self::Restart => Some(1012),
-            Self::Slow { .. } => Some(4008),
+            Self::NotReady(_) => Some(1013),
+            Self::Slow { .. } | Self::Outrun => Some(4008),
         }
     }
 
     /// Whether what waits is sent before the goodbye: not to a peer that left, broke the protocol, or is too slow.
     pub(super) const fn flushes(&self) -> bool {
         match self {
-            Self::Rule(_) | Self::Restart => true,
+            Self::Rule(_) | Self::NotReady(_) | Self::Restart => true,
             Self::Left(_)
             | Self::Silent(_)
             | Self::Protocol(_)
             | Self::Binary
             | Self::NotUtf8
             | Self::TooBig(_)
-            | Self::Slow { .. } => false,
+            | Self::Slow { .. }
+            | Self::Outrun => false,
         }
     }
 

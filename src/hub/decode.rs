@@ -61,6 +61,11 @@ impl Decoder {
         self.partial.is_some() || !self.input.is_empty()
     }
 
+    /// Whether some fragments of a message are there and its last is not.
+    pub(super) fn is_in_message(&self) -> bool {
+        self.partial.is_some()
+    }
+
     /// The next message or control frame, none when more bytes are needed.
     pub(super) fn next(&mut self) -> Result<Option<Received>, CloseReason> {
         loop {

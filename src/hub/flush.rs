@@ -16,6 +16,10 @@ use super::world::{Event, News};
 use crate::clock::Mono;
 use crate::market::{Interval, SeriesKey};
 
+/// Buffers one connection is handed in one turn of the shard: a reader as fast as a replay is made would otherwise keep
+/// all others waiting until its end.
+const PIECES_A_TURN: usize = 16;
+
 /// What a flush carries beyond the news.
 #[derive(Default)]
 struct Due {
@@ -210,7 +214,7 @@ impl Shard {
 
     /// Hands the socket what waits for it, until it takes no more or nothing is left.
     pub(super) fn drain(&mut self, id: SessionId) {
-        loop {
+        for _ in 0..PIECES_A_TURN {
             let Some(session) = self.sessions.get_mut(id) else {
                 return;
             };
@@ -226,6 +230,7 @@ impl Shard {
                 Err(_) => return self.remove(id),
             }
         }
+        self.wait_for(id); // the others' turn
     }
 
     /// The socket takes bytes again.

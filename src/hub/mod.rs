@@ -9,14 +9,18 @@ mod decode;
 mod flush;
 mod frame;
 mod items;
+mod names;
 mod outbox;
 mod protocol;
+mod read_log;
 mod reader;
 mod replay;
 mod requests;
+mod reset;
 mod session;
 mod settings;
 mod shard;
+mod subscribe;
 mod topic;
 mod topics;
 mod upkeep;
@@ -84,7 +88,7 @@ pub struct Tables {
     pub groups: usize,
     /// Connections that wait for their socket to take more.
     pub waiting: usize,
-    /// Connections that are catching up.
+    /// Connections that are catching up, or whose cursor is held.
     pub replaying: usize,
     /// Bytes that wait for sockets.
     pub queued_bytes: usize,

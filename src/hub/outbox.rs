@@ -4,6 +4,7 @@
 //! and `slow_age` for changes, `REST_BYTES` for everything else; beyond them the connection is closed with 4008.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
@@ -128,21 +129,22 @@ impl Outbox {
         for part in &built.parts {
             let end = part.end;
             if sent > start && sent < end {
-                self.current = built.bytes.slice(sent..end);
+                self.current = cut(&built.bytes, sent, end);
                 self.current_since = matches!(part.what, What::Change).then_some(now);
             } else if sent <= start {
-                self.absorb_part(&part.what, built.bytes.slice(start..end), now);
+                self.absorb_part(&part.what, &built.bytes, start..end, now);
             }
             start = end;
         }
     }
 
-    fn absorb_part(&mut self, what: &What, bytes: Bytes, now: Mono) {
+    fn absorb_part(&mut self, what: &What, all: &Bytes, at: Range<usize>, now: Mono) {
         if self.goodbye.is_some() {
             return;
         }
         match what {
             What::Change => {
+                let bytes = cut(all, at.start, at.end);
                 self.change_bytes += bytes.len();
                 self.must.push_back(Waiting {
                     bytes,
@@ -234,15 +236,63 @@ impl Outbox {
         if self.queued_bytes() == 0 && self.current_since.is_none() {
             return None;
         }
-        let oldest = self
-            .current_since
-            .or_else(|| self.must.iter().find_map(|waiting| waiting.change_since));
-        let oldest_ms = oldest.map_or(0, |since| now.ms_since(since));
-        let too_old = u128::from(oldest_ms) > limits.slow_age.as_millis();
+        let too_old = u128::from(self.oldest_ms(now)) > limits.slow_age.as_millis();
         let too_much = self.change_bytes > limits.slow_bytes || self.rest_bytes > REST_BYTES;
-        (too_old || too_much).then(|| CloseReason::Slow {
+        (too_old || too_much).then(|| self.slow(now))
+    }
+
+    /// How slow the reader is.
+    pub(super) fn slow(&self, now: Mono) -> CloseReason {
+        CloseReason::Slow {
             bytes: self.queued_bytes() + self.current.len(),
-            oldest_ms,
-        })
+            oldest_ms: self.oldest_ms(now),
+        }
+    }
+
+    /// Age of the oldest change that waits.
+    fn oldest_ms(&self, now: Mono) -> u64 {
+        let waiting = || self.must.iter().find_map(|waiting| waiting.change_since);
+        let oldest = self.current_since.or_else(waiting);
+        oldest.map_or(0, |since| now.ms_since(since))
+    }
+}
+
+/// A stretch of a buffer that may wait. A small one is copied: it would keep the whole buffer, of which most is results
+/// that are made anew. A large one is shared with all who wait for it.
+fn cut(bytes: &Bytes, start: usize, end: usize) -> Bytes {
+    if (end - start).saturating_mul(4) < bytes.len() {
+        Bytes::copy_from_slice(&bytes[start..end])
+    } else {
+        bytes.slice(start..end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::build::Part;
+
+    #[test]
+    fn a_small_change_that_waits_does_not_keep_the_large_buffer_it_came_in() {
+        let bytes = Bytes::from(vec![b'x'; 100_000]);
+        let parts = vec![
+            Part {
+                end: 300,
+                what: What::Change,
+            },
+            Part {
+                end: 100_000,
+                what: What::Status,
+            },
+        ];
+        let built = Built { bytes, parts };
+        let mut outbox = Outbox::default();
+        outbox.absorb(&built, 0, Mono::from_ms(0));
+        assert_eq!(outbox.queued_bytes(), 300);
+        assert!(built.bytes.is_unique());
+        let mut begun = Outbox::default();
+        begun.absorb(&built, 299, Mono::from_ms(0));
+        assert_eq!(begun.current().len(), 1);
+        assert!(built.bytes.is_unique());
     }
 }

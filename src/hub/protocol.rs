@@ -63,6 +63,8 @@ pub(super) enum Refusal {
     WrongValue,
     #[error("{0}")]
     Invalid(String),
+    #[error("the watch list is not loaded yet; try again in a few seconds")]
+    NotLoaded,
     #[error("invalid JSON: {0}")]
     NotJson(String),
     #[error("too many subscriptions: at most {0} streams a connection")]
@@ -75,7 +77,7 @@ impl Refusal {
         match self {
             Self::UnknownProperty(_) => 0,
             Self::WrongValue => 1,
-            Self::Invalid(_) => 2,
+            Self::Invalid(_) | Self::NotLoaded => 2,
             Self::NotJson(_) => 3,
             Self::TooMany(_) => 4,
         }

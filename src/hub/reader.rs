@@ -124,9 +124,11 @@ impl Reader {
     /// Hands on what is complete. False: the shard is gone.
     async fn take_messages(&mut self) -> Result<bool, CloseReason> {
         while let Some(received) = self.decoder.next()? {
+            if !self.decoder.is_in_message() {
+                self.begun = None;
+            }
             let word = match received {
                 Received::Text(text) => {
-                    self.begun = None;
                     self.pay()?;
                     Word::Text(self.id, text)
                 }
@@ -185,7 +187,8 @@ impl Reader {
         let now = Mono::now();
         let full = full_purse(&self.settings);
         let rate = full / 2_000;
-        self.purse_ms = full.min(self.purse_ms + now.ms_since(self.refilled) * rate);
+        let earned = now.ms_since(self.refilled).saturating_mul(rate);
+        self.purse_ms = full.min(self.purse_ms.saturating_add(earned));
         self.refilled = now;
         match self.purse_ms.checked_sub(1_000) {
             Some(left) => {

@@ -78,10 +78,8 @@ pub(super) struct Session {
     /// Whether the shard waits for its socket.
     pub(super) waits: bool,
     pub(super) replay: Option<Box<Replay>>,
-    /// Requests that must wait their turn: first one whose cursor the log has not reached, or those behind a replay.
+    /// Requests that wait behind a replay.
     pub(super) held: VecDeque<Request>,
-    /// Until when the log must have reached the cursor of the first of them.
-    pub(super) held_until: Option<Mono>,
     /// Until when a first SUBSCRIBE must have come.
     pub(super) subscribe_by: Option<Mono>,
     pub(super) ping_at: Mono,
@@ -113,6 +111,11 @@ impl Sessions {
             slot,
             generation: *generation,
         }
+    }
+
+    pub(super) fn get(&self, id: SessionId) -> Option<&Session> {
+        let (generation, session) = self.slots.get(id.slot as usize)?;
+        session.as_ref().filter(|_| *generation == id.generation)
     }
 
     pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {

@@ -85,6 +85,8 @@ pub struct Timings {
     pub close_within: Duration,
     /// All goodbyes of a stop take at most so long.
     pub goodbye_within: Duration,
+    /// How long the log may take to reach a cursor the store knows: it is a batch away.
+    pub hold_within: Duration,
     /// Between two `!status` items when nothing changes.
     pub status_every: Duration,
     /// Between two `beat` items of a raw connection.
@@ -102,6 +104,7 @@ impl Default for Timings {
             message_within: Duration::from_secs(10),
             close_within: Duration::from_secs(5),
             goodbye_within: Duration::from_secs(2),
+            hold_within: Duration::from_secs(5),
             status_every: Duration::from_secs(5),
             beat_every: Duration::from_secs(15),
             results_every: Duration::from_millis(250),

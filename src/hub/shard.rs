@@ -64,6 +64,7 @@ pub(super) struct Shard {
     pub(super) sessions: Sessions,
     pub(super) waiting: FuturesUnordered<BoxFuture<'static, SessionId>>,
     pub(super) replaying: BTreeSet<SessionId>,
+    /// Those of them whose cursor the log has not reached.
     pub(super) holding: BTreeSet<SessionId>,
     /// Series with results that `!hama_<interval>@arr` has not told yet.
     pub(super) arrays: BTreeMap<Interval, BTreeSet<SeriesKey>>,
@@ -84,6 +85,7 @@ impl Shard {
             timings.pong_within,
             timings.subscribe_within,
             timings.close_within,
+            timings.hold_within,
             settings.limits.slow_age,
         ];
         let shortest = shortest.into_iter().min().unwrap_or_default() / 4;
@@ -136,8 +138,12 @@ impl Shard {
             self.take_batch(&batch, &mut news);
         }
         self.flush(&news);
-        for id in std::mem::take(&mut self.holding) {
-            self.go_on(id);
+        self.look_at_all_held();
+    }
+
+    fn look_at_all_held(&mut self) {
+        for id in self.holding.clone() {
+            self.look_at_held(id);
         }
     }
 
@@ -147,7 +153,8 @@ impl Shard {
             return;
         }
         self.flush(&std::mem::take(news));
-        self.world.apply(batch, &mut News::default());
+        self.world.apply(batch, news);
+        news.events.retain(|event| !event.is_numbered()); // the snapshots show them
         self.reset_all();
     }
 
@@ -199,7 +206,6 @@ impl Shard {
             waits: false,
             replay: None,
             held: std::collections::VecDeque::new(),
-            held_until: None,
             subscribe_by: without_streams.then(|| later(now, timings.subscribe_within)),
             ping_at: now.plus_ms(first_ping_ms),
         };
@@ -320,6 +326,7 @@ impl Shard {
         let arrays = !self.arrays.is_empty() && now >= self.arrays_at;
         if arrays || now >= self.status_at || now >= self.beat_at {
             self.flush(&News::default());
+            self.look_at_all_held();
         }
         if now >= self.sweep_at {
             self.sweep_at = later(now, self.sweep_every);
@@ -333,7 +340,7 @@ impl Shard {
             topics: self.topics.len(),
             groups: self.topics.groups.len(),
             waiting: self.waiting.len(),
-            replaying: self.replaying.len() + self.holding.len(),
+            replaying: self.replaying.len(),
             queued_bytes: self
                 .sessions
                 .iter()

@@ -6,7 +6,6 @@ use tokio::sync::mpsc;
 use super::close::CloseReason;
 use super::frame;
 use super::items;
-use super::protocol::Refusal;
 use super::session::{Phase, SessionId};
 use super::shard::{Shard, Word, later, ms};
 use crate::clock::Mono;
@@ -20,8 +19,10 @@ impl Shard {
             let session = self.sessions.get_mut(id);
             queued += session.map_or(0, |session| session.outbox.queued_bytes());
         }
-        if queued > self.settings.limits.queue_total_bytes {
-            self.close_largest(queued);
+        // A shard knows its own queues only: each has its share of the bound.
+        let bound = self.settings.limits.queue_total_bytes / self.settings.shards.max(1);
+        if queued > bound {
+            self.close_largest(queued, bound, now);
         }
     }
 
@@ -49,7 +50,7 @@ impl Shard {
             let words = format!("no SUBSCRIBE within {within} s");
             return self.close(id, &CloseReason::Rule(words));
         }
-        if session.held_until.is_some_and(|until| now >= until) {
+        if session.replay.as_ref().is_some_and(|r| r.is_overdue(now)) {
             return self.give_up_holding(id);
         }
         if let Some(slow) = session.outbox.verdict(&settings.limits, now) {
@@ -64,41 +65,22 @@ impl Shard {
         }
     }
 
-    /// The log did not reach the cursor in time: the client is told, and what waited behind goes on.
-    fn give_up_holding(&mut self, id: SessionId) {
-        self.holding.remove(&id);
-        let Some(session) = self.open_session(id) else {
-            return;
-        };
-        session.held_until = None;
-        if let Some(request) = session.held.pop_front() {
-            let words = "the log has not been read up to this number; try again";
-            let refusal = Refusal::Invalid(words.into());
-            self.answer(id, &refusal.answer(&request.id));
-        }
-        self.go_on(id);
-    }
-
     /// All queues together are too large: the largest go first.
-    fn close_largest(&mut self, mut queued: usize) {
+    fn close_largest(&mut self, mut queued: usize, bound: usize, now: Mono) {
         let mut sizes: Vec<_> = self
             .sessions
             .iter()
             .map(|(id, session)| (session.outbox.queued_bytes(), id))
             .collect();
         sizes.sort_unstable();
-        while queued > self.settings.limits.queue_total_bytes {
+        while queued > bound {
             let Some((bytes, id)) = sizes.pop() else {
                 break;
             };
-            queued -= bytes;
-            self.close(
-                id,
-                &CloseReason::Slow {
-                    bytes,
-                    oldest_ms: 0,
-                },
-            );
+            queued = queued.saturating_sub(bytes);
+            if let Some(slow) = self.sessions.get(id).map(|s| s.outbox.slow(now)) {
+                self.close(id, &slow);
+            }
         }
     }
 

@@ -43,6 +43,13 @@ impl Newest {
         }
     }
 
+    /// The same, its last change forgotten: that was a number of another epoch.
+    fn without_change(&self) -> Self {
+        let mut result = (*self.result).clone();
+        (result.change_seq, result.changed_at) = (Seq::NONE, None);
+        Self::new(Arc::new(result))
+    }
+
     /// The result's fields as JSON, without the opening brace.
     pub(super) fn body(&self) -> &Bytes {
         self.body.get_or_init(|| items::body(&self.result))
@@ -60,6 +67,14 @@ pub(super) enum Event {
 }
 
 impl Event {
+    /// Whether it belongs to the numbering: a change, or a snapshot with the cursor.
+    pub(super) const fn is_numbered(&self) -> bool {
+        match self {
+            Self::Change(_) | Self::FirstLive(..) => true,
+            Self::Ended(..) | Self::Symbols(_) => false,
+        }
+    }
+
     /// The item to send.
     pub(super) fn item(&self) -> &Bytes {
         match self {
@@ -77,8 +92,6 @@ pub(super) struct News {
     pub(super) results: BTreeSet<SeriesKey>,
     /// Whether the state of the feed is another.
     pub(super) status: bool,
-    /// Whether the numbering began anew.
-    pub(super) reset: bool,
 }
 
 /// The state itself.
@@ -194,7 +207,9 @@ impl World {
             self.head = Seq::NONE;
             self.last_change.clear();
             self.recent.clear();
-            news.reset = true;
+            for newest in self.series.values_mut() {
+                *newest = newest.without_change();
+            }
         }
         for item in &batch.items {
             match item {

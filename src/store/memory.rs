@@ -1,6 +1,6 @@
 //! The store of one process: log and published state in memory, a new epoch at every start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::batch::{Batch, Item, Occasion, Write};
 use super::log::{ChangeFilter, ChangeLog, ChangesPage, Gone};
 use super::published::Published;
-use crate::market::{SeriesKey, Symbol};
+use crate::market::{SeriesKey, Symbol, TimeMs};
 use crate::signal::{ChangeBody, Epoch, FeedStatus, Seq, SignalResult};
 
 /// Results, log and published state of one process.
@@ -137,9 +137,7 @@ impl Burst {
                 }
             }
         }
-        burst.changes.sort_by(|a, b| {
-            (a.candle_close_time(), a.key()).cmp(&(b.candle_close_time(), b.key()))
-        });
+        burst.changes = in_order(burst.changes);
         burst
     }
 
@@ -151,6 +149,23 @@ impl Burst {
         };
         self.results.insert(key, (result, occasion));
     }
+}
+
+/// By close time, interval, symbol; but what one series says stays in the order in which it said it: a correction of an
+/// older candle must not come before the newer change it takes back.
+fn in_order(changes: Vec<ChangeBody>) -> Vec<ChangeBody> {
+    let mut newest: HashMap<SeriesKey, TimeMs> = HashMap::new();
+    let mut timed: Vec<(TimeMs, ChangeBody)> = changes
+        .into_iter()
+        .map(|body| {
+            let own = body.candle_close_time();
+            let time = newest.entry(body.key().clone()).or_insert(own);
+            *time = own.max(*time);
+            (*time, body)
+        })
+        .collect();
+    timed.sort_by(|(a_time, a), (b_time, b)| (a_time, a.key()).cmp(&(b_time, b.key())));
+    timed.into_iter().map(|(_, body)| body).collect()
 }
 
 /// Which occasion of two results of one burst the surviving one tells.

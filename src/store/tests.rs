@@ -109,6 +109,30 @@ fn a_burst_is_numbered_by_close_time_then_symbol_and_stands_before_its_results()
 }
 
 #[test]
+fn what_a_series_says_in_a_burst_stays_in_the_order_in_which_it_said_it() {
+    let store = MemoryStore::new(100);
+    let taken_back = Write::Change(ChangeBody::Correction(Correction {
+        key: key("A"),
+        revision: 1,
+        corrects: vec![close_of(7)],
+        stands: Vec::new(),
+        recommendation: Recommendation::Hold,
+        previous: Recommendation::Buy,
+        candle_open_time: OpenTime::from_ms(5 * 900_000),
+        candle_close_time: close_of(5),
+        event_time: close_of(7).plus_ms(200),
+        source: Source::Rest,
+    }));
+    let batch = store.write(vec![change("A", 7), taken_back, change("B", 6)]);
+    assert_eq!(shape(&batch), ["1:0:B", "2:0:A", "3:2:A"]);
+    let Item::Change(last) = &batch.items[2] else {
+        panic!("{batch:?}");
+    };
+    assert_eq!(last.body.recommendation(), Recommendation::Hold);
+    assert_eq!(last.corrects, [Seq::new(2)]);
+}
+
+#[test]
 fn of_two_results_the_newer_stays_with_the_more_telling_occasion() {
     let store = MemoryStore::new(100);
     let batch = store.write(vec![

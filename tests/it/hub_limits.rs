@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use hamacast::market::Interval;
 use hamacast::store::Write;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::hub::{Client, TestHub, change, price, settings};
+use crate::support::hub::{TestHub, change, price, result, settings, update};
 
 #[tokio::test]
 async fn too_many_streams_are_refused_and_the_connection_stays() {
@@ -81,20 +82,12 @@ async fn pings_come_and_who_does_not_answer_is_closed() {
     assert!(bytes.windows(2).any(|two| two == close), "{bytes:?}");
 }
 
-/// Does not read and has small buffers.
-async fn slow_client(hub: &TestHub, path: &str) -> Client {
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    let socket = socket.connect(hub.address).await.unwrap();
-    Client::over(socket, path).await
-}
-
 #[tokio::test]
 async fn a_slow_reader_is_closed_and_slows_nobody() {
     let mut settings = settings();
     settings.limits.slow_bytes = 100_000;
     let hub = TestHub::with(&["BTCUSDT"], settings).await;
-    let mut slow = slow_client(&hub, "/ws/btcusdt@signal_15m").await;
+    let mut slow = hub.slow_client("/ws/btcusdt@signal_15m").await;
     let mut quick = hub.client("/ws/btcusdt@signal_15m").await;
     slow.next().await;
     slow.next().await;
@@ -121,7 +114,7 @@ async fn changes_that_wait_too_long_close_the_connection() {
     let mut settings = settings();
     settings.limits.slow_age = Duration::from_millis(300);
     let hub = TestHub::with(&["BTCUSDT"], settings).await;
-    let mut slow = slow_client(&hub, "/ws/btcusdt@signal_15m").await;
+    let mut slow = hub.slow_client("/ws/btcusdt@signal_15m").await;
     let mut last = 0;
     while hub.hub.tables().await.queued_bytes == 0 {
         last += 1;
@@ -137,7 +130,7 @@ async fn changes_that_wait_too_long_close_the_connection() {
 #[tokio::test]
 async fn results_a_slow_reader_did_not_take_are_replaced_by_newer_ones() {
     let hub = TestHub::with(&["BTCUSDT"], settings()).await;
-    let mut slow = slow_client(&hub, "/ws/btcusdt@hama_15m").await;
+    let mut slow = hub.slow_client("/ws/btcusdt@hama_15m").await;
     let mut quick = hub.client("/ws/btcusdt@hama_15m").await;
     for _ in 0..2 {
         slow.next().await;
@@ -168,7 +161,7 @@ async fn all_queues_together_have_a_bound() {
     let mut settings = settings();
     settings.limits.queue_total_bytes = 50_000;
     let hub = TestHub::with(&["BTCUSDT"], settings).await;
-    let mut slow = slow_client(&hub, "/ws/btcusdt@signal_15m").await;
+    let mut slow = hub.slow_client("/ws/btcusdt@signal_15m").await;
     let mut n = 0;
     while hub.hub.tables().await.queued_bytes < 50_000 {
         n += 1;
@@ -178,6 +171,56 @@ async fn all_queues_together_have_a_bound() {
         tokio::task::yield_now().await;
     }
     assert_eq!(slow.closed().await.0, 4008);
+}
+
+#[tokio::test]
+async fn the_bound_on_all_queues_is_shared_by_the_shards() {
+    let mut settings = settings();
+    settings.shards = 2;
+    settings.limits.queue_total_bytes = 200_000;
+    settings.limits.slow_age = Duration::from_secs(3_600);
+    let hub = TestHub::with(&["BTCUSDT"], settings).await;
+    let mut slow = hub.slow_client("/ws/btcusdt@signal_15m").await;
+    let mut n = 0;
+    while hub.hub.tables().await.queued_bytes == 0 {
+        n += 1;
+        hub.write(vec![change("BTCUSDT", n)]).await;
+    }
+    let more = (n + 1..n + 250).map(|n| change("BTCUSDT", n)); // about 130,000 bytes
+    hub.write(more.collect()).await;
+    while hub.store.published().seq.get() < n as u64 + 249 {
+        tokio::task::yield_now().await;
+    }
+    hub.until_tables(|tables| tables.queued_bytes == 0).await;
+    assert_eq!(slow.closed().await.0, 4008);
+}
+
+#[tokio::test]
+async fn answers_and_snapshots_nobody_takes_have_a_bound() {
+    let hub = TestHub::with(&["BTCUSDT"], settings()).await;
+    let many = (0..600).map(|n| update(result(&format!("COIN{n}USDT"), Interval::M15)));
+    hub.write(many.collect()).await;
+    let mut quick = hub.client("/ws/btcusdt@signal_15m").await;
+    while quick
+        .ask("SUBSCRIBE", r#"["coin599usdt@hama_15m"]"#)
+        .await
+        .get("error")
+        .is_some()
+    {}
+    let mut slow = hub.slow_client("/ws").await;
+    for id in 0..80 {
+        if id == 10 {
+            let is_slow = |bytes| bytes > 1_024 * 1_024;
+            hub.until_tables(|tables| is_slow(tables.queued_bytes))
+                .await;
+        }
+        let text = format!(r#"{{"method":"SUBSCRIBE","params":["!hama_15m@arr"],"id":{id}}}"#);
+        slow.send(&text).await;
+    }
+    hub.until_tables(|tables| tables.queued_bytes == 0).await;
+    let (code, reason) = slow.closed().await;
+    assert_eq!(code, 4008, "{reason}");
+    quick.ask("PING", "[]").await;
 }
 
 #[tokio::test]
@@ -226,7 +269,7 @@ async fn a_stop_waits_for_no_one_who_does_not_read() {
     let mut settings = settings();
     settings.timings.goodbye_within = Duration::from_millis(200);
     let mut hub = TestHub::with(&["BTCUSDT"], settings).await;
-    let _slow = slow_client(&hub, "/ws/btcusdt@signal_15m").await;
+    let _slow = hub.slow_client("/ws/btcusdt@signal_15m").await;
     let mut n = 0;
     while hub.hub.tables().await.queued_bytes == 0 {
         n += 1;

@@ -155,6 +155,16 @@ async fn an_empty_array_stream_says_so_and_works_from_the_start() {
 }
 
 #[tokio::test]
+async fn who_comes_before_the_watch_list_is_loaded_may_come_back() {
+    let hub = TestHub::start(settings()).await;
+    let (code, reason) = hub.client("/ws/btcusdt@signal_15m").await.closed().await;
+    assert_eq!(code, 1013, "1008 would keep an honest bot away for ever");
+    assert!(reason.contains("not loaded yet"), "{reason}");
+    let (code, _) = hub.client("/ws/btcusdt@nonsense").await.closed().await;
+    assert_eq!(code, 1008);
+}
+
+#[tokio::test]
 async fn a_series_that_becomes_live_sends_its_snapshot() {
     let hub = two().await;
     hub.write(vec![

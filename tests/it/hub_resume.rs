@@ -335,6 +335,11 @@ async fn a_new_epoch_resets_every_signal_stream_and_gives_snapshots() {
         assert_eq!((&item["type"], &item["seq"]), (&json!(kind), &json!(1)));
         assert_eq!(item["epoch"], *epoch);
     }
+    let hama = client.next_item().await;
+    assert_eq!(
+        (&hama["type"], &hama["price"]),
+        (&json!("hama"), &json!(7.0))
+    );
     let batch = fresh.write(vec![change("BTCUSDT", 10)]);
     hub.shards[0].send(Arc::new(batch)).await.unwrap();
     for _ in 0..2 {

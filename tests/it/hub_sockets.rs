@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hamacast::clock::Mono;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -118,6 +119,24 @@ async fn a_message_that_does_not_end_is_not_waited_for() {
     let hub = TestHub::with(&["BTCUSDT"], settings).await;
     assert_eq!(close_code(&hub, &frame(0x01, b"half")).await, 1008);
     assert_eq!(close_code(&hub, &[0x81]).await, 1008);
+}
+
+#[tokio::test]
+async fn pings_cut_in_two_are_no_message_that_does_not_end() {
+    let mut settings = settings();
+    settings.timings.message_within = Duration::from_millis(150);
+    let hub = TestHub::with(&["BTCUSDT"], settings).await;
+    let mut socket = hub.bare("/ws").await;
+    let ping = frame(0x89, b"cut");
+    let (head, tail) = ping.split_at(4);
+    socket.write_all(head).await.unwrap();
+    let began = Mono::now();
+    while Mono::now().ms_since(began) < 500 {
+        socket.write_all(&[tail, head].concat()).await.unwrap();
+        let mut pong = [0; 5];
+        socket.read_exact(&mut pong).await.unwrap();
+        assert_eq!(pong, *b"\x8a\x03cut");
+    }
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ pub(crate) struct TestHub {
     pub(crate) writes: Option<mpsc::Sender<Vec<Write>>>,
     /// Straight to the shards, past the store.
     pub(crate) shards: Vec<mpsc::Sender<Arc<Batch>>>,
+    pub(crate) clock: ExchangeClock,
     pub(crate) tasks: Tasks,
     pub(crate) address: SocketAddr,
 }
@@ -66,6 +67,7 @@ impl TestHub {
             store,
             writes: Some(writes),
             shards,
+            clock,
             tasks,
             address,
         }
@@ -106,6 +108,26 @@ impl TestHub {
         self.writes.as_ref().unwrap().send(writes).await.unwrap();
     }
 
+    /// Hands the shards a batch as the store's writer would, past the writer.
+    pub(crate) async fn push(&self, batch: Batch) {
+        let batch = Arc::new(batch);
+        for shard in &self.shards {
+            shard.send(batch.clone()).await.unwrap();
+        }
+    }
+
+    /// Waits until the tables are as wanted.
+    pub(crate) async fn until_tables(&self, wanted: impl Fn(&Tables) -> bool) {
+        let reached = async {
+            while !wanted(&self.hub.tables().await) {
+                tokio::task::yield_now().await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, reached).await.is_err() {
+            panic!("still {:?}", self.hub.tables().await);
+        }
+    }
+
     pub(crate) async fn client(&self, path: &str) -> Client {
         let socket = TcpStream::connect(self.address).await.unwrap();
         Client::over(socket, path).await
@@ -123,6 +145,14 @@ impl TestHub {
             head.push(socket.read_u8().await.unwrap());
         }
         socket
+    }
+
+    /// A client that does not read by itself and has small buffers.
+    pub(crate) async fn slow_client(&self, path: &str) -> Client {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let socket = socket.connect(self.address).await.unwrap();
+        Client::over(socket, path).await
     }
 
     /// Waits until every table is empty.
