@@ -229,7 +229,7 @@ fn take(item: &Value, seen: &mut BTreeMap<String, Seen>) {
         }
         Some("signal") => {
             seen.changes
-                .push((close.unwrap(), text("previous"), text("recommendation")))
+                .push((close.unwrap(), text("previous"), text("recommendation")));
         }
         Some("correction") => panic!("nothing was revised: {item}"),
         Some("hama") => {
