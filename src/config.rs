@@ -272,12 +272,7 @@ impl Config {
         sources: &Sources,
         defaults: &[(&'static str, &'static str)],
     ) -> Result<Self, Vec<BadSetting>> {
-        let mut reader = Reader {
-            sources,
-            defaults,
-            rows: Vec::new(),
-            bad: Vec::new(),
-        };
+        let mut reader = Reader::of(sources, defaults);
         let config = read::config(&mut reader);
         match config {
             Some(config) if reader.bad.is_empty() => Ok(Self {
@@ -301,7 +296,16 @@ struct Reader<'a> {
     bad: Vec<BadSetting>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn of(sources: &'a Sources, defaults: &'a [(&'static str, &'static str)]) -> Self {
+        Self {
+            sources,
+            defaults,
+            rows: Vec::new(),
+            bad: Vec::new(),
+        }
+    }
+
     /// The value of a setting that always has one. None: it was refused, and `bad` says why.
     fn required<T>(
         &mut self,

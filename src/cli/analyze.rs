@@ -19,11 +19,20 @@ use crate::signal::{Analysis, Analyzer};
 use steps::Steps;
 use summary::Summary;
 
+const EXAMPLES: &str = "\
+Examples:
+  hamacast analyze BTCUSDT-15m.csv
+  hamacast analyze --summary BTCUSDT-15m.csv
+  unzip -p BTCUSDT-15m-2026-10.zip | hamacast analyze --format json - | tail -1
+
+Exit code 2 for a file that holds no candles or is damaged; missing candles are a warning.";
+
 /// Exit code for an input that cannot be computed.
 const BAD_INPUT: u8 = 2;
 
 /// Arguments of `analyze`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct AnalyzeArgs {
     /// Candles: open_time_ms,open,high,low,close,volume or the exchange's public archive columns; - reads standard input
     #[arg(value_name = "FILE")]

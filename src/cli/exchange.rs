@@ -1,13 +1,13 @@
 //! `hamacast exchange`: the simulated Binance USD-M exchange alone, for engines and clients in other processes.
 //! It prints one line when it accepts, logs to stderr, and ends on Ctrl-C or SIGTERM.
 
-use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::app::{self, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
+use crate::config::{LogConfig, Sources};
 use crate::market::{Interval, TimeMs};
 
 const EXAMPLES: &str = "\
@@ -18,7 +18,8 @@ Examples:
   hamacast exchange --replay candles --listen 127.0.0.1:0
 
 Beside the exchange's own paths it serves /sim/truth (the closed candles every client must
-end up with) and /sim/stats (what clients did, and which rules they broke).";
+end up with) and /sim/stats (what clients did, and which rules they broke).
+HAMA_LOG and HAMA_LOG_FORMAT are read as serve reads them.";
 
 /// Arguments of `exchange`. Its address and its number of contracts have variables of their own: `HAMA_LISTEN` and
 /// `HAMA_SYMBOLS` are the server's, and both may run from one `.env`.
@@ -39,7 +40,7 @@ pub(super) struct ExchangeArgs {
     /// Generated USDT perpetuals, 1 to 600
     #[arg(long, env = "HAMA_EXCHANGE_SYMBOLS", default_value_t = 125)]
     symbols: usize,
-    /// Intervals that will be asked for; history reaches back 5,000 candles of the longest
+    /// Intervals that will be asked for; history reaches back 5,000 candles of the longest, but not beyond 1970
     #[arg(long, env = "HAMA_INTERVALS", default_value = "15m,1h,4h", value_delimiter = ',', value_parser = parse_interval)]
     intervals: Vec<Interval>,
     /// How many times as fast as real time the exchange's clock runs, 1 to 3600
@@ -104,12 +105,13 @@ impl ExchangeArgs {
     }
 }
 
-pub(super) fn run(args: ExchangeArgs) -> anyhow::Result<ExitCode> {
-    // The simulator has no settings of its own for logs; what it says is little.
-    let _ = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
+pub(super) fn run(args: ExchangeArgs, sources: &Sources) -> anyhow::Result<ExitCode> {
+    // Of the server's settings only these are meant: a `.env` that both run from may hold any others.
+    let log = match LogConfig::load(sources) {
+        Ok(log) => log,
+        Err(bad) => return Ok(super::refuse(&bad)),
+    };
+    super::logging::init(&log, sources)?;
     let listen = args.listen;
     let served = super::runtime()?.block_on(app::exchange(args.settings(), listen));
     match served {

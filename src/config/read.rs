@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::parse;
 use super::{
-    AccessConfig, Config, ExchangeConfig, LimitsConfig, LogConfig, Reader, RedisConfig,
-    SchedulerConfig, Setting, Source, WatchConfig,
+    AccessConfig, BadSetting, Config, ExchangeConfig, LimitsConfig, LogConfig, Reader, RedisConfig,
+    SchedulerConfig, Setting, Source, Sources, WatchConfig,
 };
 
 /// None when one was refused: the reader knows which.
@@ -187,6 +187,17 @@ fn limits(reader: &mut Reader<'_>) -> Option<LimitsConfig> {
         queue_total_mb: queue_total_mb?,
         replay_max: replay_max?,
     })
+}
+
+impl LogConfig {
+    /// Reads the settings of logging alone: for a command that has no others.
+    ///
+    /// # Errors
+    /// Those that are not allowed.
+    pub fn load(sources: &Sources) -> Result<Self, Vec<BadSetting>> {
+        let mut reader = Reader::of(sources, &[]);
+        log(&mut reader).ok_or(reader.bad)
+    }
 }
 
 fn log(reader: &mut Reader<'_>) -> Option<LogConfig> {

@@ -69,11 +69,14 @@ async fn wrong_method(request: Request) -> Response {
 
 /// Other sites' pages may read only when the operator named them; our own page needs no leave.
 fn cors(allowed: &[String]) -> CorsLayer {
-    let origins = allowed
-        .iter()
-        .filter_map(|origin| HeaderValue::from_str(origin).ok());
+    let origins = if allowed.iter().any(|origin| origin == state::ANY_ORIGIN) {
+        AllowOrigin::any()
+    } else {
+        let named = allowed.iter();
+        AllowOrigin::list(named.filter_map(|origin| HeaderValue::from_str(origin).ok()))
+    };
     CorsLayer::new()
-        .allow_origin(AllowOrigin::list(origins))
+        .allow_origin(origins)
         .allow_methods([Method::GET, Method::HEAD])
         .allow_headers([
             header::AUTHORIZATION,

@@ -21,7 +21,7 @@ use super::patient::Patient;
 use super::problem::Problem;
 use super::query::{PathText, params_of};
 use super::serve::Peer;
-use super::state::HttpState;
+use super::state::{ANY_ORIGIN, HttpState};
 use crate::hub::{Connecting, Form};
 
 /// From our 101 to the socket in the hub's hands.
@@ -211,7 +211,8 @@ fn is_welcome(headers: &HeaderMap, allowed: &[String]) -> bool {
     let Ok(origin) = origin.to_str() else {
         return false;
     };
-    if allowed.iter().any(|one| one.eq_ignore_ascii_case(origin)) {
+    let fits = |one: &String| one == ANY_ORIGIN || one.eq_ignore_ascii_case(origin);
+    if allowed.iter().any(fits) {
         return true;
     }
     let host = headers

@@ -13,6 +13,9 @@ use crate::market::Interval;
 use crate::store::Store;
 use crate::tasks::Tasks;
 
+/// Among the allowed origins: pages of every origin.
+pub(super) const ANY_ORIGIN: &str = "*";
+
 /// Settings of the room.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpSettings {
@@ -20,7 +23,7 @@ pub struct HttpSettings {
     pub version: String,
     /// Watched intervals; the first is the primary one: what an omitted `interval` means.
     pub intervals: Vec<Interval>,
-    /// Origins (`https://host[:port]`) other than our own whose pages may read and connect.
+    /// Origins (`https://host[:port]`) other than our own whose pages may read and connect; `*`: every one.
     pub allowed_origins: Vec<String>,
     /// Limits clients should know, shown by status.
     pub limits: Limits,

@@ -351,3 +351,35 @@ impl Books {
 pub(super) fn lock(connection: &SharedConnection) -> std::sync::MutexGuard<'_, ConnectionReport> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_301st_connection_within_five_minutes_breaks_a_rule() {
+        let stats = Stats::default();
+        let [one, other] = ["10.0.0.1:9", "10.0.0.2:9"].map(|address| address.parse().unwrap());
+        for _ in 0..CONNECTIONS_PER_WINDOW {
+            stats.connected(one, "/ws", 0);
+        }
+        stats.connected(other, "/ws", 0);
+        assert_eq!(stats.report().violation_count, 0);
+        stats.connected(one, "/ws", 7);
+        let broken = stats.report().violations;
+        assert_eq!(broken.len(), 1);
+        assert_eq!(
+            (broken[0].rule, broken[0].connection, broken[0].time_ms),
+            (Rule::ConnectionRate, Some(302), 7)
+        );
+        tokio::time::advance(Duration::from_millis(CONNECTION_WINDOW_MS + 1)).await;
+        stats.connected(one, "/ws", 8);
+        assert_eq!(
+            stats.report().violation_count,
+            1,
+            "the five minutes are over"
+        );
+    }
+}

@@ -33,7 +33,6 @@ async function start() {
   header.notice(null);
   link = "connecting";
   feed = new Feed(model.state.intervals, hear);
-  loadHistory();
   setInterval(loadContracts, CONTRACTS_EVERY_MS);
 }
 
@@ -48,26 +47,34 @@ async function loadContracts() {
   try { model.takeContracts(await read("api/v1/symbols")); } catch { /* the next minute asks again; what is shown stands */ }
 }
 
+// Read once the subscription stands: what changes after it is heard, so nothing falls between the two.
 async function loadHistory() {
-  const { seq } = model.state;
-  const since = Math.max(0, seq - HISTORY);
+  const since = Math.max(0, model.state.seq - HISTORY);
   try {
-    const page = await read(`api/v1/changes?interval=all&limit=${HISTORY}&since=${since}`);
-    model.takeHistory(page.changes);
+    model.takeHistory(await read(`api/v1/changes?interval=all&limit=1000&since=${since}`));
   } catch { /* trimmed meanwhile or away: the log begins with what is heard */ }
+}
+
+// The columns and the streams are those of the intervals: with others the page begins anew.
+function takeStatus(status) {
+  if (status.intervals.join() !== model.state.intervals.join()) location.reload();
+  model.takeStatus(status, performance.now());
 }
 
 const hear = {
   opened(welcome) {
     link = "open";
-    model.enterEpoch(welcome.epoch, "the server began anew: changes while away are not known");
+    model.takeWelcome(welcome);
     header.notice(null);
     // What the heartbeat does not tell: whether it is simulated, and what changed in the watch list meanwhile.
-    read("api/v1/status").then((status) => model.takeStatus(status, performance.now()), () => {});
+    read("api/v1/status").then(takeStatus, () => {});
     loadContracts();
   },
   item(item) { if (model.takeItem(item, performance.now())) loadContracts(); },
-  resumed(answer) { model.takeResumed(answer); },
+  subscribed(answer) {
+    if (answer) model.takeResumed(answer);
+    if (!answer?.resumed) loadHistory();
+  },
   closed(reason, inMs) {
     link = "offline";
     header.notice(`Connection lost${reason ? ` (${reason})` : ""}: what you see is the last known state. Trying again in ${Math.ceil(inMs / 1000)} s.`);

@@ -4,7 +4,8 @@ import * as model from "./model.js";
 import { DASH, age, closeTime, decimalsOf, fullTime, price } from "./format.js";
 
 const CLASS = { BUY: "buy", SELL: "sell", HOLD: "hold" };
-const LATE_MS = 60_000; // a bot's eye: what comes a minute after its candle's close is news of the past
+// What comes a minute after its candle's close is news of the past: a minute of ours, however fast a simulated day runs.
+const LATE_MS = 60_000;
 const SHOWN = 100;
 
 const nameOf = (item) => `${item.epoch}/${item.id}`; // one identity may be told in two epochs
@@ -65,5 +66,5 @@ function newLine(item) {
 function remarkOf(item) {
   if (item.type === "correction") return `correction: the exchange revised this candle (takes back ${item.corrects.map((seq) => `#${seq}`).join(", ") || "nothing told"})`;
   if (item.source === "catch_up") return `caught up, ${age(item.late_ms)} after the close`;
-  return item.late_ms > LATE_MS ? `late: ${age(item.late_ms)} after the close` : "";
+  return item.late_ms > LATE_MS * model.state.speed ? `late: ${age(item.late_ms)} after the close` : "";
 }

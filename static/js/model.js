@@ -3,6 +3,7 @@
 // view empties once a frame. Results may be forgotten but for the newest; a change is never dropped on the way. No DOM.
 
 const KEPT_CHANGES = 300;
+const BEGAN_ANEW = "the server began anew: changes while away are not known";
 
 /** Symbol -> contract {symbol, base_asset, quote_asset, rank, tick_size, change_pct_24h}. */
 export const contracts = new Map();
@@ -52,12 +53,15 @@ export function takeContracts(answer) {
   changedParts.add("rows");
 }
 
-/** Changes read from the log at the start, oldest first; those already heard are skipped. */
-export function takeHistory(items) {
-  const older = items.filter((item) => !changeIds.has(item.id)).reverse();
-  for (const item of older) remember(item);
-  changes.push(...older);
-  changes.sort((a, b) => (b.seq ?? Infinity) - (a.seq ?? Infinity));
+/** Changes read from the log; those already heard are skipped. What stands below a gap is of another time. */
+export function takeHistory({ epoch, changes: items }) {
+  if (epoch !== state.epoch) return;
+  const unheard = items.filter((item) => !changeIds.has(item.id));
+  for (const item of unheard) remember(item);
+  const gap = changes.findIndex((known) => known.gap !== undefined);
+  const upTo = gap < 0 ? changes.length : gap;
+  const recent = [...changes.slice(0, upTo), ...unheard].sort((a, b) => b.seq - a.seq);
+  changes.splice(0, upTo, ...recent);
   trim();
 }
 
@@ -78,28 +82,42 @@ export function takeItem(item, monoMs) {
   }
 }
 
-/** The answer to a SUBSCRIBE with a cursor. */
+/** The answer to a SUBSCRIBE with a cursor. A new epoch was said by the `welcome` before it, and is one gap, not two. */
 export function takeResumed(answer) {
   if (answer.resumed) return;
-  const isNew = answer.epoch !== state.epoch;
-  enterEpoch(answer.epoch, "the server began anew: changes while away are not known");
-  if (!isNew) addGap(`changes while away were not kept (${answer.reason})`);
+  enterEpoch(answer.epoch, BEGAN_ANEW);
+  if (answer.reason !== "epoch") addGap(`changes while away were not kept (${answer.reason})`);
+}
+
+/** The first message of a connection. */
+export function takeWelcome(item) {
+  enterEpoch(item.epoch, BEGAN_ANEW);
+  advance(item.seq);
 }
 
 /**
  * The numbering in force is this one. Numbers, times and results of another one mean nothing here: a simulated
  * exchange may even have gone back in time. What was heard stays readable, below a line that says so.
  */
-export function enterEpoch(epoch, reason) {
+function enterEpoch(epoch, reason) {
   if (epoch === undefined || epoch === state.epoch) return;
   const isFirst = state.epoch === "";
   state.epoch = epoch;
+  state.seq = 0;
+  changedParts.add("state");
   if (isFirst) return;
   results.clear();
   takenBack.clear();
   changeIds.clear();
   for (const symbol of contracts.keys()) changedRows.add(symbol);
   addGap(reason);
+}
+
+/** The newest number seen; an answer of REST may come in after a change that is younger than it. */
+function advance(seq) {
+  if (seq === undefined || seq <= state.seq) return;
+  state.seq = seq;
+  changedParts.add("state");
 }
 
 function takeResult(item) {
@@ -132,6 +150,7 @@ function takeCorrection(item) {
 function addChange(item) {
   if (changeIds.has(item.id)) return;
   remember(item);
+  advance(item.seq);
   changes.unshift(item);
   trim();
   freshSignals.add(keyOf(item.symbol, item.interval));
@@ -167,9 +186,9 @@ function takeEnded(item) {
 
 function takeHeartbeat(item, monoMs) {
   const { feed, store, series } = item;
-  enterEpoch(item.epoch, "the server began anew");
+  enterEpoch(item.epoch, BEGAN_ANEW);
   Object.assign(state, { feed, store, series, lagMs: item.lag_ms ?? null, speed: item.speed ?? 1 });
-  if (item.seq !== undefined) state.seq = item.seq; // the feed leaves it out until it is a cursor
+  advance(item.seq); // the feed leaves it out until it is a cursor
   state.serverTime = item.server_time;
   state.serverTimeAt = monoMs;
   changedParts.add("state");

@@ -20,7 +20,8 @@ export async function read(path) {
 
 /**
  * Keeps one connection to the feed. `intervals` are subscribed to: changes with the cursor, results fresh.
- * `hear` gets: opened(), item(item), resumed(answer), closed(reason, inMs), refused(reason).
+ * `hear` gets: opened(welcome), subscribed(answer; null without a cursor), item(item), closed(reason, inMs),
+ * refused(reason).
  */
 export class Feed {
   #hear; #intervals; #socket = null; #cursor = null; #heard = 0; #attempt = 0; #timer = 0; #later = 0;
@@ -83,9 +84,7 @@ export class Feed {
     for (const stream of changes) this.#waiting.add(stream);
     for (const stream of results) this.#waiting.add(stream);
     const since = this.#cursor;
-    this.#send({ method: "SUBSCRIBE", params: changes, ...(since && { since }) }, (answer) => {
-      if (since && answer) this.#hear.resumed(answer);
-    });
+    this.#send({ method: "SUBSCRIBE", params: changes, ...(since && { since }) }, (answer) => this.#hear.subscribed(answer));
     this.#send({ method: "SUBSCRIBE", params: results }, () => {});
   }
 

@@ -1,7 +1,8 @@
 //! What the command line promises: help, settings and their source, exit codes. Runs the real binary, with no variable
 //! but those given and in a folder of its own.
 
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Output, Stdio};
 
 use hamacast::config::TABLE;
 use tempfile::TempDir;
@@ -198,6 +199,45 @@ fn serve_refuses_what_it_cannot_keep_and_config_shows_it() {
     );
     assert!(!ran.err().contains("hush"));
     assert_eq!(run.hamacast(&["config"]).code(), Some(0));
+}
+
+#[test]
+fn exchange_says_where_it_listens_and_logs_as_the_settings_of_logging_say() {
+    let cases: [(&[(&str, &str)], &str); 3] = [
+        (&[], " INFO hamacast::simulator: simulated exchange listens"),
+        (&[("HAMA_LOG_FORMAT", "json")], "{\"timestamp\":"),
+        // What only the server means is not read.
+        (&[("HAMA_LOG", "warn"), ("HAMA_TOP", "0")], ""),
+    ];
+    for (variables, log) in cases {
+        let mut exchange = Command::new(env!("CARGO_BIN_EXE_hamacast"))
+            .args(["exchange", "--listen", "127.0.0.1:0", "--symbols", "2"])
+            .env_clear()
+            .envs(variables.iter().copied())
+            .current_dir(env!("CARGO_TARGET_TMPDIR"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(exchange.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        assert!(line.starts_with("listening on http://127.0.0.1:"), "{line}");
+        let pid = exchange.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(told.unwrap().success());
+        let ran = Ran(exchange.wait_with_output().unwrap());
+        assert_eq!(ran.code(), Some(0));
+        let said = ran.err();
+        assert_eq!(said.is_empty(), log.is_empty(), "{said}");
+        assert!(said.contains(log), "{said}");
+    }
+    let refused = Run::new(&[("HAMA_LOG", "hamacast=loud")]).hamacast(&["exchange"]);
+    assert_eq!(refused.code(), Some(2));
+    assert!(refused.err().contains("HAMA_LOG='hamacast=loud'"));
+    let refused = Run::new(&[]).hamacast(&["exchange", "--speed", "0.5"]);
+    assert_eq!(refused.code(), Some(2));
+    assert!(refused.err().contains("--speed is 0.5: allowed 1 to 3600"));
 }
 
 #[test]

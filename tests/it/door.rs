@@ -8,6 +8,7 @@ use hamacast::market::Interval;
 use hamacast::signal::Recommendation;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::support::http_room::Room;
 
@@ -254,6 +255,23 @@ async fn only_named_origins_may_read_from_another_site() {
             .headers()
             .contains_key("access-control-allow-methods")
     );
+}
+
+#[tokio::test]
+async fn a_star_lets_pages_of_every_origin_read_and_connect() {
+    let room = Room::start_for(&["*"]).await;
+    let origin = "https://anybody.example";
+    let request = room.request("/healthz").header("origin", origin);
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.headers()["access-control-allow-origin"], "*");
+    let url = format!("ws://{}/stream", room.address);
+    let mut request = url.into_client_request().unwrap();
+    request
+        .headers_mut()
+        .insert("origin", origin.parse().unwrap());
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+    let first = socket.next().await.unwrap().unwrap();
+    assert!(first.is_text(), "welcome, not a close: {first:?}");
 }
 
 #[tokio::test]

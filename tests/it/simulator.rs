@@ -14,6 +14,7 @@ use hamacast::simulator::{Simulator, SimulatorSettings};
 use hamacast::tasks::Tasks;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
@@ -73,7 +74,8 @@ impl Exchange {
 
     async fn connect(&self, path: &str) -> Client {
         let url = format!("ws://{}{path}", self.simulator.local_addr());
-        Client(tokio_tungstenite::connect_async(url).await.unwrap().0)
+        let (socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        Client(socket, Instant::now() + 3 * PATIENCE)
     }
 }
 
@@ -93,7 +95,9 @@ impl Answer {
     }
 }
 
-struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+/// A connection, and when a test that still reads from it has failed: events flow for ever, so waiting for what does
+/// not come would not end by itself.
+struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>, Instant);
 
 impl Client {
     async fn say(&mut self, text: &str) {
@@ -101,9 +105,10 @@ impl Client {
     }
 
     async fn frame(&mut self) -> Message {
-        let frame = tokio::time::timeout(PATIENCE, self.0.next()).await;
+        let until = self.1.min(Instant::now() + PATIENCE);
+        let frame = tokio::time::timeout_at(until, self.0.next()).await;
         frame
-            .expect("a frame within 20 s")
+            .expect("a frame within 20 s, and what is waited for within 60 s")
             .expect("not closed")
             .unwrap()
     }

@@ -86,6 +86,30 @@ async fn a_replay_serves_the_files_numbers_and_its_holes() {
 }
 
 #[tokio::test]
+async fn h21_a_candle_without_trades_is_told_once_and_then_only_closes() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = |volume: &str| {
+        (0..700).fold(String::new(), |mut text, row| {
+            let time = FIRST_MS + row * MINUTE_MS;
+            let _ = writeln!(text, "{time},5,6,5,5.5,{volume}");
+            text
+        })
+    };
+    std::fs::write(dir.path().join("DEADUSDT-1m.csv"), rows("0")).unwrap();
+    std::fs::write(dir.path().join("BUSYUSDT-1m.csv"), rows("9.123456")).unwrap();
+    let exchange = exchange(dir.path(), 1.0).await;
+    let mut dead = exchange.connect("/market/ws/deadusdt@kline_1m").await;
+    assert_eq!(dead.next().await["k"]["v"], "0");
+    // Markers: what trades was pushed several times meanwhile, and the next thing said is an answer.
+    let mut busy = exchange.connect("/market/ws/busyusdt@kline_1m").await;
+    for _ in 0..5 {
+        busy.next().await;
+    }
+    dead.say(r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#).await;
+    assert_eq!(dead.next().await["id"], 1);
+}
+
+#[tokio::test]
 async fn past_the_end_of_its_file_a_symbol_is_silent() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("ETHBTC-1m.csv"), file()).unwrap();

@@ -32,6 +32,42 @@ async fn the_clock_says_its_speed_and_every_weighted_answer_the_weight_used() {
 }
 
 #[tokio::test]
+async fn the_clock_and_the_minute_of_the_budget_run_at_its_speed() {
+    let exchange = Exchange::start(SimulatorSettings {
+        speed: 3_600.0, // a minute is 16.7 ms
+        ..settings()
+    })
+    .await;
+    let before = exchange.get("/fapi/v1/time").await;
+    assert_eq!(before.json["simSpeed"], 3_600.0);
+    let mut used = before.used_weight();
+    let mut minutes = 0;
+    while minutes < 3 {
+        let now = exchange.get("/fapi/v1/ping").await.used_weight();
+        minutes += u32::from(now <= used);
+        used = now;
+    }
+    let after = exchange.get("/fapi/v1/time").await;
+    let passed = |a: &serde_json::Value, b: &serde_json::Value| {
+        b["serverTime"].as_i64().unwrap() - a["serverTime"].as_i64().unwrap()
+    };
+    assert!(passed(&before.json, &after.json) > 2 * 60_000);
+}
+
+#[tokio::test]
+async fn answers_are_as_late_as_they_are_told_to_be() {
+    let latency = std::time::Duration::from_millis(120);
+    let exchange = Exchange::start(SimulatorSettings {
+        latency,
+        ..settings()
+    })
+    .await;
+    let asked = std::time::Instant::now();
+    exchange.get("/fapi/v1/ping").await;
+    assert!(asked.elapsed() >= latency);
+}
+
+#[tokio::test]
 async fn h26_the_list_of_contracts_has_rows_to_leave_alone() {
     let exchange = Exchange::start(settings()).await;
     let info = exchange.get("/fapi/v1/exchangeInfo").await;
@@ -48,7 +84,17 @@ async fn h26_the_list_of_contracts_has_rows_to_leave_alone() {
     assert_eq!(bitcoin["pricePrecision"], 2);
     assert_eq!(bitcoin["filters"][0]["tickSize"], "0.10");
     assert_eq!(row("币安人生USDT")["status"], "TRADING");
-    assert_eq!(row("OMGUSDT")["status"], "SETTLING");
+    assert_eq!(row("MOONUSDT")["status"], "AUCTION_2027");
+    assert_eq!(row("SWIRLUSDT")["contractType"], "EVERLASTING_OPTION");
+    let delisted = row("OMGUSDT");
+    assert_eq!(delisted["status"], "SETTLING");
+    let ended = delisted["deliveryDate"].as_i64().unwrap();
+    assert!(ended < START_MS, "a delisted contract's delivery is past");
+    assert!(bitcoin["deliveryDate"].as_i64().unwrap() > 4_000_000_000_000);
+    let last = exchange
+        .get("/fapi/v1/klines?symbol=OMGUSDT&interval=1h&limit=3")
+        .await;
+    assert_eq!(last.rows()[2][6], ended - 1, "its candles end with it");
     assert_eq!(row("XAUUSDT")["contractType"], "TRADIFI_PERPETUAL");
     assert_eq!(row("BTCUSDT_261225")["pair"], "BTCUSDT");
     assert_eq!(row("BTCUSDC")["quoteAsset"], "USDC");

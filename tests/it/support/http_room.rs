@@ -9,16 +9,18 @@ use hamacast::clock::{ExchangeClock, Mono};
 use hamacast::engine::{Chart, EngineHandle, EngineInfo, SeriesQuery, Universe, WatchedContract};
 use hamacast::http::{HttpSettings, HttpState, Limits, router, serve};
 use hamacast::hub::{Hub, HubSettings};
-use hamacast::market::{Interval, OpenTime, SeriesKey, SeriesStatus, Symbol, TimeMs};
+use hamacast::market::{Interval, OpenTime, SeriesKey, Symbol, TimeMs};
 use hamacast::signal::{
-    ChangeBody, Correction, FeedState, FeedStatus, LiveView, Recommendation, Seq, SeriesCounts,
-    SignalChange, SignalResult, Source, Stand, StoreState,
+    ChangeBody, FeedState, FeedStatus, Recommendation, SeriesCounts, SignalResult, Source,
 };
-use hamacast::store::{Batch, MemoryStore, Occasion, Store, Write};
+use hamacast::store::{Batch, MemoryStore, Store, Write};
 use hamacast::tasks::Tasks;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+
+use super::fixtures;
+pub(crate) use super::fixtures::{key, live, update as written};
 
 /// 2025-12-29T09:15:00Z, on the grid of 15m.
 pub(crate) const OPEN_MS: i64 = 1_767_000_600_000 - 900_000;
@@ -41,6 +43,11 @@ pub(crate) struct Room {
 impl Room {
     /// BTCUSDT, ETHUSDT and 币安人生USDT at 15m and 1h; the last 20 changes are kept.
     pub(crate) async fn start() -> Self {
+        Self::start_for(&["https://desk.example"]).await
+    }
+
+    /// As `start`, for pages of these origins beside our own.
+    pub(crate) async fn start_for(origins: &[&str]) -> Self {
         let tasks = Tasks::new();
         let memory = Arc::new(MemoryStore::new(20));
         let store = Store::Memory(memory.clone());
@@ -56,7 +63,7 @@ impl Room {
             store,
             engine,
             hub,
-            settings: Arc::new(settings()),
+            settings: Arc::new(settings(origins)),
             tasks: tasks.clone(),
             draining: draining.clone(),
             started: Mono::now(),
@@ -180,11 +187,11 @@ pub(crate) fn client() -> reqwest::Client {
         .unwrap()
 }
 
-fn settings() -> HttpSettings {
+fn settings(origins: &[&str]) -> HttpSettings {
     HttpSettings {
         version: "0.1.0".to_owned(),
         intervals: INTERVALS.to_vec(),
-        allowed_origins: vec!["https://desk.example".to_owned()],
+        allowed_origins: origins.iter().map(|origin| (*origin).to_owned()).collect(),
         limits: Limits {
             connections: 100,
             connections_per_ip: 64,
@@ -218,74 +225,27 @@ fn universe() -> Universe {
     }
 }
 
-pub(crate) fn key(name: &str, interval: Interval) -> SeriesKey {
-    SeriesKey::new(Symbol::parse(name).unwrap(), interval)
-}
-
-pub(crate) fn written(result: SignalResult) -> Write {
-    Write::Result {
-        result: Box::new(result),
-        occasion: Occasion::Update,
-    }
-}
-
 pub(crate) fn status(feed: FeedState) -> FeedStatus {
     FeedStatus {
-        feed,
-        store: StoreState::Memory,
         series: SeriesCounts {
             live: 6,
             ..SeriesCounts::default()
         },
         lag_ms: Some(12),
-        speed: 1.0,
         simulated: true,
+        ..fixtures::status(feed)
     }
 }
 
-/// A live result that holds HOLD.
+/// A live result that holds HOLD, and so does its open candle.
 pub(crate) fn result(name: &str, interval: Interval) -> SignalResult {
-    let open = OpenTime::from_ms(OPEN_MS);
     SignalResult {
-        symbol: Symbol::parse(name).unwrap(),
-        interval,
-        status: SeriesStatus::Live,
-        recommendation: Some(Recommendation::Hold),
-        confidence: Some(0.3),
-        price: Some(67_123.4),
-        hama_open: Some(67_000.5),
-        hama_high: Some(67_200.5),
-        hama_low: Some(66_900.5),
-        hama_close: Some(67_001.25),
-        ma: Some(66_890.12),
-        deviation_pct: Some(0.166),
-        body_color: None,
-        ma_trend: None,
-        last_cross_direction: 1,
-        last_cross_time: Some(open),
-        bollinger: None,
-        candle_open_time: Some(open),
-        candle_close_time: Some(interval.close_time(open)),
-        change_seq: Seq::NONE,
-        changed_at: None,
-        holes: 0,
-        history: None,
-        event_time: TimeMs::new(OPEN_MS + 1_000),
         live: Some(live(67_130.0)),
+        ..fixtures::result(key(name, interval), OpenTime::from_ms(OPEN_MS))
     }
 }
 
-pub(crate) fn live(price: f64) -> LiveView {
-    LiveView {
-        recommendation: Some(Recommendation::Hold),
-        price,
-        hama_close: Some(67_002.0),
-        ma: Some(66_891.0),
-        deviation_pct: Some(0.166),
-    }
-}
-
-/// A change at the close of the `candle`th candle.
+/// A change from HOLD at the close of the `candle`th candle.
 pub(crate) fn change(
     name: &str,
     interval: Interval,
@@ -293,44 +253,18 @@ pub(crate) fn change(
     to: Recommendation,
 ) -> ChangeBody {
     let open = interval.steps(OpenTime::from_ms(OPEN_MS), candle);
-    ChangeBody::Signal(SignalChange {
-        key: key(name, interval),
-        recommendation: to,
-        previous: Recommendation::Hold,
-        confidence: 0.7332,
-        price: 67_123.4,
-        hama_close: 67_001.25,
-        ma: 66_890.12,
-        deviation_pct: 0.166,
-        candle_open_time: open,
-        candle_close_time: interval.close_time(open),
-        last_cross_direction: 1,
-        last_cross_time: Some(open),
-        event_time: interval.close_time(open).plus_ms(124),
-        source: Source::Stream,
-    })
+    let hold = Recommendation::Hold;
+    ChangeBody::Signal(fixtures::signal(key(name, interval), open, hold, to))
 }
 
 /// The `candle`th candle was revised: its change does not hold.
 pub(crate) fn correction(name: &str, interval: Interval, candle: i64) -> ChangeBody {
     let open = interval.steps(OpenTime::from_ms(OPEN_MS), candle);
-    let close = interval.close_time(open);
-    ChangeBody::Correction(Correction {
-        key: key(name, interval),
-        revision: 1,
-        corrects: vec![close],
-        stands: vec![Stand {
-            candle_close_time: close,
-            recommendation: Recommendation::Hold,
-            previous: Recommendation::Hold,
-        }],
-        recommendation: Recommendation::Hold,
-        previous: Recommendation::Buy,
-        candle_open_time: open,
-        candle_close_time: close,
-        event_time: close.plus_ms(5_000),
-        source: Source::Rest,
-    })
+    ChangeBody::Correction(fixtures::correction(
+        key(name, interval),
+        open,
+        Source::Rest,
+    ))
 }
 
 /// A chart without candles.

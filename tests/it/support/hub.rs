@@ -8,12 +8,9 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use hamacast::clock::ExchangeClock;
 use hamacast::hub::{Connecting, Form, Hub, HubSettings, Tables};
-use hamacast::market::{Interval, OpenTime, SeriesStatus, Symbol, TimeMs};
-use hamacast::signal::{
-    ChangeBody, Correction, FeedState, FeedStatus, Recommendation, Seq, SeriesCounts, SignalChange,
-    SignalResult, Source, Stand, StoreState,
-};
-use hamacast::store::{Batch, Occasion, Store, Write};
+use hamacast::market::{Interval, OpenTime, SeriesStatus};
+use hamacast::signal::{ChangeBody, Recommendation, SignalResult, Source};
+use hamacast::store::{Batch, Store, Write};
 use hamacast::tasks::Tasks;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,10 +20,11 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::fixtures::{self, key, signal};
+pub(crate) use super::fixtures::{status as feed, update};
+
 /// A test that waits longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-const QUARTER_MS: i64 = 900_000;
 
 /// A running hub and everything around it.
 pub(crate) struct TestHub {
@@ -367,33 +365,7 @@ pub(crate) fn items(message: &Value) -> Vec<Value> {
 
 /// A live result on HOLD.
 pub(crate) fn result(symbol: &str, interval: Interval) -> SignalResult {
-    SignalResult {
-        symbol: Symbol::parse(symbol).unwrap(),
-        interval,
-        status: SeriesStatus::Live,
-        recommendation: Some(Recommendation::Hold),
-        confidence: Some(0.3),
-        price: Some(1.5),
-        hama_open: Some(1.0),
-        hama_high: Some(2.0),
-        hama_low: Some(0.5),
-        hama_close: Some(1.25),
-        ma: Some(1.2),
-        deviation_pct: Some(4.1),
-        body_color: None,
-        ma_trend: None,
-        last_cross_direction: 0,
-        last_cross_time: None,
-        bollinger: None,
-        candle_open_time: Some(OpenTime::from_ms(0)),
-        candle_close_time: Some(TimeMs::new(QUARTER_MS - 1)),
-        change_seq: Seq::NONE,
-        changed_at: None,
-        holes: 0,
-        history: None,
-        event_time: TimeMs::new(QUARTER_MS),
-        live: None,
-    }
+    fixtures::result(key(symbol, interval), OpenTime::from_ms(0))
 }
 
 /// A result that warms up: everything is missing.
@@ -409,14 +381,6 @@ pub(crate) fn warming(symbol: &str, interval: Interval) -> SignalResult {
     }
 }
 
-/// An ordinary result.
-pub(crate) fn update(result: SignalResult) -> Write {
-    Write::Result {
-        result: Box::new(result),
-        occasion: Occasion::Update,
-    }
-}
-
 /// A result with this price.
 pub(crate) fn price(symbol: &str, price: f64) -> Write {
     let mut result = result(symbol, Interval::M15);
@@ -426,60 +390,23 @@ pub(crate) fn price(symbol: &str, price: f64) -> Write {
 
 /// The change of a 15m series at its `candle`th close.
 pub(crate) fn change(symbol: &str, candle: i64) -> Write {
-    let open = candle * QUARTER_MS;
     let buys = candle % 2 == 1;
-    let (recommendation, previous) = if buys {
+    let (to, from) = if buys {
         (Recommendation::Buy, Recommendation::Hold)
     } else {
         (Recommendation::Hold, Recommendation::Buy)
     };
-    Write::Change(ChangeBody::Signal(SignalChange {
-        key: result(symbol, Interval::M15).key(),
-        recommendation,
-        previous,
-        confidence: 0.7332,
-        price: 67_123.4,
-        hama_close: 67_001.25,
-        ma: 66_890.12,
-        deviation_pct: 0.166,
-        candle_open_time: OpenTime::from_ms(open),
-        candle_close_time: TimeMs::new(open + QUARTER_MS - 1),
-        last_cross_direction: 1,
-        last_cross_time: Some(OpenTime::from_ms(open)),
-        event_time: TimeMs::new(open + QUARTER_MS + 123),
-        source: Source::Stream,
-    }))
+    let key = key(symbol, Interval::M15);
+    Write::Change(ChangeBody::Signal(signal(key, quarter(candle), from, to)))
 }
 
 /// A correction of the change at the `candle`th close.
 pub(crate) fn correction(symbol: &str, candle: i64) -> Write {
-    let close = TimeMs::new((candle + 1) * QUARTER_MS - 1);
-    Write::Change(ChangeBody::Correction(Correction {
-        key: result(symbol, Interval::M15).key(),
-        revision: 1,
-        corrects: vec![close],
-        stands: vec![Stand {
-            candle_close_time: close,
-            recommendation: Recommendation::Hold,
-            previous: Recommendation::Hold,
-        }],
-        recommendation: Recommendation::Hold,
-        previous: Recommendation::Buy,
-        candle_open_time: OpenTime::from_ms(candle * QUARTER_MS),
-        candle_close_time: close,
-        event_time: close.plus_ms(5_000),
-        source: Source::CatchUp,
-    }))
+    let key = key(symbol, Interval::M15);
+    let body = fixtures::correction(key, quarter(candle), Source::CatchUp);
+    Write::Change(ChangeBody::Correction(body))
 }
 
-/// A state of the feed.
-pub(crate) fn feed(feed: FeedState) -> FeedStatus {
-    FeedStatus {
-        feed,
-        store: StoreState::Memory,
-        series: SeriesCounts::default(),
-        lag_ms: Some(3),
-        speed: 1.0,
-        simulated: false,
-    }
+fn quarter(candle: i64) -> OpenTime {
+    OpenTime::from_ms(candle * 900_000)
 }
