@@ -111,7 +111,7 @@ pub(super) fn run(args: ExchangeArgs) -> anyhow::Result<ExitCode> {
         .with_ansi(std::io::stderr().is_terminal())
         .try_init();
     let listen = args.listen;
-    let served = super::runtime()?.block_on(app::exchange(args.settings(), listen));
+    let served = super::run_to_end(app::exchange(args.settings(), listen))?;
     match served {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<SimulatorError>() {
