@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::batch::{Batch, Item, Occasion, Write};
 use super::log::{ChangeFilter, ChangeLog, ChangesPage, Gone};
 use super::published::Published;
-use crate::market::{SeriesKey, Symbol};
+use crate::market::{SeriesKey, Symbol, TimeMs};
 use crate::signal::{ChangeBody, Epoch, FeedStatus, Seq, SignalResult};
 
 /// Results, log and published state of one process.
@@ -21,7 +21,8 @@ pub struct MemoryStore {
 /// A burst of writes, sorted into what must come first.
 #[derive(Default)]
 struct Burst {
-    changes: Vec<ChangeBody>,
+    /// With the close time they are ordered by.
+    changes: Vec<(TimeMs, ChangeBody)>,
     results: BTreeMap<SeriesKey, (SignalResult, Occasion)>,
     rest: Vec<Item>,
     removed: Vec<Symbol>,
@@ -72,7 +73,7 @@ impl MemoryStore {
         let mut items: Vec<Item> = burst
             .changes
             .into_iter()
-            .filter_map(|body| log.append(body))
+            .filter_map(|(_, body)| log.append(body))
             .map(Item::Change)
             .collect();
         for (key, (mut result, occasion)) in burst.results {
@@ -115,12 +116,20 @@ impl Published {
 }
 
 impl Burst {
-    /// Changes by close time, interval, symbol; the newest result of each series, which keeps its most telling occasion.
+    /// Changes by close time, interval, symbol, those of one series in the order they were written: a correction of an
+    /// older candle comes after what it takes back. The newest result of each series keeps its most telling occasion.
     fn sort(writes: Vec<Write>) -> Self {
         let mut burst = Self::default();
+        let mut newest = BTreeMap::new();
         for write in writes {
             match write {
-                Write::Change(body) => burst.changes.push(body),
+                Write::Change(body) => {
+                    let place = newest
+                        .entry(body.key().clone())
+                        .or_insert(body.candle_close_time());
+                    *place = body.candle_close_time().max(*place);
+                    burst.changes.push((*place, body));
+                }
                 Write::Result { result, occasion } => burst.add_result(*result, occasion),
                 Write::Ended(key) => burst.rest.push(Item::Ended(key)),
                 Write::Symbols { added, removed } => {
@@ -137,9 +146,9 @@ impl Burst {
                 }
             }
         }
-        burst.changes.sort_by(|a, b| {
-            (a.candle_close_time(), a.key()).cmp(&(b.candle_close_time(), b.key()))
-        });
+        burst
+            .changes
+            .sort_by(|(a_place, a), (b_place, b)| (a_place, a.key()).cmp(&(b_place, b.key())));
         burst
     }
 
