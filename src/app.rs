@@ -157,12 +157,7 @@ pub async fn exchange(settings: SimulatorSettings, listen: SocketAddr) -> anyhow
     };
     tracing::info!(by = asked.unwrap_or("a part that ended"), "stopping");
     let left = tasks.drain(DRAIN).await;
-    anyhow::ensure!(
-        asked.is_some(),
-        "a part of it ended by itself; the log above says which and why"
-    );
-    anyhow::ensure!(left.is_empty(), "did not end in time: {}", left.join(", "));
-    Ok(())
+    how_it_ended(asked, tasks.gave_up(), &left)
 }
 
 /// Runs until a signal asks to stop. An error: a part of it ended by itself.
@@ -175,6 +170,18 @@ async fn run(config: Config, tasks: Tasks) -> anyhow::Result<()> {
     };
     tracing::info!(by = asked.unwrap_or("a part that ended"), "stopping");
     let left = app.stop().await;
+    how_it_ended(asked, tasks.gave_up(), &left)
+}
+
+/// An error unless a signal asked for the end and everything took part in it.
+fn how_it_ended(
+    asked: Option<&'static str>,
+    gave_up: Option<&str>,
+    left: &[&'static str],
+) -> anyhow::Result<()> {
+    if let Some(why) = gave_up {
+        anyhow::bail!("{why}");
+    }
     anyhow::ensure!(
         asked.is_some(),
         "a part of it ended by itself; the log above says which and why"

@@ -93,7 +93,8 @@ impl ExchangeClock {
         self.reading().speed
     }
 
-    /// How far the clock may be off, in exchange milliseconds: half the round trip of the last answer.
+    /// How far the clock may be off, in exchange milliseconds: half the round trip of the last answer, and how far event
+    /// stamps have pushed it since.
     pub fn error_ms(&self) -> i64 {
         self.reading().error_ms.ceil() as i64
     }
@@ -110,14 +111,17 @@ impl ExchangeClock {
         });
     }
 
-    /// An event stamped `time` by the exchange has arrived: the exchange's clock is at least there.
+    /// An event stamped `time` by the exchange has arrived: the exchange's clock is at least there. Or the stamp is wrong:
+    /// what it pushes counts as error until the exchange is asked again, so that no stamp makes a candle final too early.
     pub fn at_least(&self, time: TimeMs) {
         let reading = self.reading();
         let at = now_instant();
-        if reading.now_ms(at) < time.ms() as f64 {
+        let ahead_ms = time.ms() as f64 - reading.now_ms(at);
+        if ahead_ms > 0.0 {
             self.write(Reading {
                 at,
                 exchange_ms: time.ms() as f64,
+                error_ms: reading.error_ms + ahead_ms,
                 ..reading
             });
         }
@@ -157,7 +161,13 @@ mod tests {
         assert_eq!(clock.now().ms(), 1_120_000);
         clock.at_least(TimeMs::new(1_100_000)); // an older event moves nothing
         assert_eq!(clock.now().ms(), 1_120_000);
+        assert_eq!(clock.error_ms(), 1);
         clock.at_least(TimeMs::new(1_130_000));
         assert_eq!(clock.now().ms(), 1_130_000);
+        assert_eq!(
+            clock.error_ms(),
+            10_001,
+            "who knows whether the stamp was right"
+        );
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,7 @@ pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
     running: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+    gave_up: Arc<OnceLock<String>>,
 }
 
 /// Whether a task may end on its own.
@@ -60,6 +61,17 @@ impl Tasks {
     /// Tells the sources to stop.
     pub fn stop(&self) {
         self.stop.cancel();
+    }
+
+    /// Tells the sources to stop because a task cannot go on, and says why, for the person who started the program.
+    pub fn give_up(&self, why: String) {
+        let _ = self.gave_up.set(why); // of two reasons the first stands
+        self.stop();
+    }
+
+    /// Why a task gave up, if one did.
+    pub fn gave_up(&self) -> Option<&str> {
+        self.gave_up.get().map(String::as_str)
     }
 
     /// Tells the sources to stop and waits for every task, at most `grace`. Returns the names of those still running.
@@ -139,6 +151,34 @@ mod tests {
             tasks.drain(Duration::from_secs(5)).await,
             Vec::<&str>::new()
         );
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_any_task_stops_the_rest_and_leaves_no_task_behind() {
+        for short in [true, false] {
+            let tasks = Tasks::new();
+            let source = tasks.clone();
+            tasks.spawn("source", async move { source.stopping().await });
+            let work = async { panic!("as a test of it") };
+            if short {
+                tasks.spawn_short("panicking", work);
+            } else {
+                tasks.spawn("panicking", work);
+            }
+            tasks.stopping().await;
+            let left = tasks.drain(Duration::from_secs(5)).await;
+            assert_eq!(left, Vec::<&str>::new());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_task_that_gives_up_says_why() {
+        let tasks = Tasks::new();
+        assert_eq!(tasks.gave_up(), None);
+        tasks.give_up("no such contract".to_owned());
+        tasks.give_up("another".to_owned());
+        tasks.stopping().await;
+        assert_eq!(tasks.gave_up(), Some("no such contract"));
     }
 
     #[tokio::test(start_paused = true)]

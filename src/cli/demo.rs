@@ -86,7 +86,7 @@ pub(super) fn run(args: DemoArgs, sources: Sources) -> anyhow::Result<ExitCode> 
         symbols: usize::from(args.symbols),
         exchange_listen: args.exchange_listen,
     };
-    super::runtime()?.block_on(app::demo(settings, config))?;
+    super::run_to_end(app::demo(settings, config))??;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -113,7 +113,7 @@ pub(super) fn run(args: ExchangeArgs, sources: &Sources) -> anyhow::Result<ExitC
     };
     super::logging::init(&log, sources)?;
     let listen = args.listen;
-    let served = super::runtime()?.block_on(app::exchange(args.settings(), listen));
+    let served = super::run_to_end(app::exchange(args.settings(), listen))?;
     match served {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<SimulatorError>() {

@@ -38,7 +38,7 @@ pub(super) fn run(args: &HealthcheckArgs, sources: &Sources) -> anyhow::Result<E
             "'{base}' is no URL such as http://127.0.0.1:5000"
         )));
     };
-    match super::runtime()?.block_on(ready(url)) {
+    match super::run_to_end(ready(url))? {
         Ok(()) => {
             println!("ready");
             Ok(ExitCode::SUCCESS)

@@ -148,7 +148,15 @@ fn usage(message: &str) -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
-/// The runtime of a command that talks.
+/// Runs a command that talks to its end. The system's own look-up of a host name cannot be broken off, and a runtime that
+/// is dropped waits for it, minutes perhaps where the name server is away: it is left behind instead.
+fn run_to_end<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
+    let runtime = runtime()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    Ok(done)
+}
+
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     // The second caller finds it installed, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -169,6 +177,22 @@ mod tests {
             let line = format!("hamacast {name}");
             assert!(example.is_some_and(|text| text.contains(&line)), "{name}");
         }
+    }
+
+    #[test]
+    fn the_end_waits_for_no_thread_that_cannot_be_broken_off() {
+        let (let_go, held) = std::sync::mpsc::channel::<()>();
+        run_to_end(async {
+            // As a look-up of a name does that nobody answers.
+            let (begun, started) = tokio::sync::oneshot::channel();
+            tokio::task::spawn_blocking(move || {
+                let _ = begun.send(());
+                let _ = held.recv();
+            });
+            started.await.unwrap();
+        })
+        .unwrap();
+        let_go.send(()).unwrap(); // it is still held: the end came first
     }
 
     #[test]

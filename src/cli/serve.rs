@@ -35,6 +35,6 @@ pub(super) fn run(args: ServeArgs, sources: Sources) -> anyhow::Result<ExitCode>
         return Ok(super::refuse(&bad));
     }
     super::logging::init(&config.log, &sources)?;
-    super::runtime()?.block_on(app::serve(config))?;
+    super::run_to_end(app::serve(config))??;
     Ok(ExitCode::SUCCESS)
 }

@@ -59,12 +59,12 @@ pub(super) fn run(args: &TailArgs) -> anyhow::Result<ExitCode> {
         Ok(target) => target,
         Err(message) => return Ok(super::usage(&message)),
     };
-    super::runtime()?.block_on(async {
+    super::run_to_end(async {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => Ok(ExitCode::SUCCESS),
             done = follow(target) => done,
         }
-    })
+    })?
 }
 
 fn target(args: &TailArgs) -> Result<Target, String> {

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chart::{self, Chart};
+use super::complaints::Complaints;
 use super::effect::Effect;
 use super::handle::EngineInfo;
 use super::moment::Moment;
 use super::watched::{Tally, Watched};
 use crate::clock::Mono;
-use crate::exchange::FeedEvent;
+use crate::exchange::{CandleRequest, FeedEvent};
 use crate::market::{Candle, Interval, SeriesKey, SeriesStatus, Symbol, TimeMs};
 use crate::signal::{FeedState, FeedStatus, SeriesCounts, StoreState};
 use crate::store::Write;
@@ -26,8 +27,8 @@ pub enum Event {
     Feed(FeedEvent),
     /// Candles that were asked for; none when there will be no answer.
     Answer {
-        /// Whose.
-        key: SeriesKey,
+        /// What was asked.
+        request: CandleRequest,
         /// The candles, oldest first.
         rows: Option<Vec<Candle>>,
     },
@@ -46,6 +47,8 @@ pub struct Engine {
     lag_ms: Option<i64>,
     told: Option<(FeedStatus, Mono)>,
     tally: Tally,
+    impossible: Complaints,
+    overflow: Complaints,
 }
 
 impl Engine {
@@ -59,6 +62,8 @@ impl Engine {
             lag_ms: None,
             told: None,
             tally: Tally::default(),
+            impossible: Complaints::default(),
+            overflow: Complaints::default(),
         }
     }
 
@@ -67,9 +72,9 @@ impl Engine {
         match event {
             Event::Universe(symbols) => self.watch(symbols, now, out),
             Event::Feed(event) => self.feed(event, now, out),
-            Event::Answer { key, rows } => {
-                if let Some(watched) = self.watched.get_mut(&key) {
-                    watched.answered(rows.as_deref(), now, out);
+            Event::Answer { request, rows } => {
+                if let Some(watched) = self.watched.get_mut(&request.key) {
+                    watched.answered(&request, rows.as_deref(), now, out);
                 }
             }
             Event::Simulated(simulated) => self.simulated = simulated,
@@ -166,6 +171,7 @@ impl Engine {
                 self.note_lag(event_time, now);
                 if let Some(watched) = self.watched.get_mut(&key) {
                     watched.open(candle, now, out);
+                    complain(watched, &mut self.impossible, now);
                 }
             }
             FeedEvent::Closed {
@@ -176,11 +182,14 @@ impl Engine {
                 self.note_lag(event_time, now);
                 if let Some(watched) = self.watched.get_mut(&key) {
                     watched.closed(candle, now, out);
+                    complain(watched, &mut self.impossible, now);
                 }
             }
             // The close that was lost is read from REST as any other that does not come: by its deadline.
             FeedEvent::Refused { key } => {
-                tracing::warn!(series = %key, "a closed candle did not fit the queue");
+                if let Some(unsaid) = self.overflow.due(now.mono) {
+                    tracing::warn!(series = %key, unsaid, "a closed candle did not fit the queue");
+                }
             }
         }
     }
@@ -234,6 +243,14 @@ impl Engine {
             speed: now.speed,
             simulated: self.simulated,
         }
+    }
+}
+
+fn complain(watched: &mut Watched, complaints: &mut Complaints, now: &Moment) {
+    if let Some(refusal) = watched.refused.take()
+        && let Some(unsaid) = complaints.due(now.mono)
+    {
+        tracing::warn!(series = %watched.key(), %refusal, unsaid, "candle dropped");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads closed candles for the engine: the most urgent first, so many at once, and only while the exchange's budget
 //! allows. A read that fails goes back to the engine, which knows what it still needs and asks again.
-//! The queue is bounded by the engine: one read per series at most.
+//! The queue is bounded by the engine: one read per series at most. What only one read is told holds up no other.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,11 +8,12 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
+use super::complaints::Complaints;
 use super::core::Event;
 use super::effect::{FetchJob, Urgency};
-use crate::clock::ExchangeClock;
+use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::{Advice, Exchange, ExchangeError};
-use crate::market::Candle;
+use crate::market::{Candle, SeriesKey, TimeMs};
 use crate::tasks::Tasks;
 
 /// Requests on their way at once (2.1: 125 series in 2 to 3 s at 150 ms each).
@@ -36,6 +37,17 @@ pub(super) struct Fetcher {
     pub(super) answers: mpsc::Sender<Event>,
 }
 
+/// What becomes of a read that failed, and of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// It goes back to the engine.
+    GiveBack,
+    /// It goes back to the engine, and nothing is asked for so long.
+    GiveBackAndPause(Duration),
+    /// It is asked again, and nothing before it, after so long.
+    AskAgain(Duration),
+}
+
 struct Done {
     place: Place,
     job: FetchJob,
@@ -47,6 +59,7 @@ impl Fetcher {
     pub(super) async fn run(self, mut jobs: mpsc::Receiver<FetchJob>, tasks: Tasks) {
         let mut waiting: BTreeMap<Place, FetchJob> = BTreeMap::new();
         let mut in_flight = FuturesUnordered::new();
+        let mut complaints = Complaints::default();
         let mut serial = 0;
         let hold = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(hold);
@@ -66,9 +79,10 @@ impl Fetcher {
                     waiting.insert((job.urgency, job.rank, serial), job);
                 }
                 Some(done) = in_flight.next() => {
-                    let pause = self.finish(done, &mut waiting).await;
-                    if let Some(pause) = pause {
-                        hold.set(tokio::time::sleep(pause));
+                    let pause = self.finish(done, &mut waiting, &mut complaints).await;
+                    let until = tokio::time::sleep(pause.unwrap_or_default());
+                    if until.deadline() > hold.deadline() {
+                        hold.set(until); // of two pauses the longer stands
                     }
                 }
                 () = &mut hold, if !hold.is_elapsed() => {}
@@ -90,35 +104,65 @@ impl Fetcher {
         &self,
         done: Done,
         waiting: &mut BTreeMap<Place, FetchJob>,
+        complaints: &mut Complaints,
     ) -> Option<Duration> {
         let Done {
             place,
             job,
             outcome,
         } = done;
-        let key = job.request.key.clone();
         let (rows, pause) = match outcome {
             Ok(rows) => (Some(rows), None),
-            Err(error) => match error.advice() {
-                Advice::WaitUntil(at) => {
-                    waiting.insert(place, job);
-                    let wait_ms =
-                        (at.ms_since(self.clock.now()).max(0) as f64) / self.clock.speed();
-                    let wait = Duration::from_secs_f64(wait_ms / 1_000.0);
-                    return Some(wait.clamp(SHORTEST_HOLD, LONGEST_HOLD));
+            Err(error) => {
+                let next = next(&error, self.clock.now(), self.clock.speed());
+                complain(&job.request.key, &error, next, complaints);
+                match next {
+                    Next::GiveBack => (None, None),
+                    Next::GiveBackAndPause(pause) => (None, Some(pause)),
+                    Next::AskAgain(pause) => {
+                        waiting.insert(place, job);
+                        return Some(pause);
+                    }
                 }
-                Advice::AskTheOperator => {
-                    tracing::error!(series = %key, %error, "reading candles is refused");
-                    (None, Some(OPERATOR_PAUSE))
-                }
-                Advice::BackOff | Advice::GiveUp => {
-                    tracing::warn!(series = %key, %error, "reading candles failed");
-                    (None, None)
-                }
-            },
+            }
         };
         // The engine is gone: the next turn of the loop ends this task.
-        let _ = self.answers.send(Event::Answer { key, rows }).await;
+        let request = job.request;
+        let _ = self.answers.send(Event::Answer { request, rows }).await;
         pause
     }
 }
+
+fn next(error: &ExchangeError, now: TimeMs, speed: f64) -> Next {
+    if let ExchangeError::NotClosedYet { .. } = error {
+        // The clock was set back since the engine asked: its own affair, and perhaps for hours.
+        return Next::GiveBack;
+    }
+    match error.advice() {
+        Advice::WaitUntil(at) => {
+            let wait_ms = at.ms_since(now).max(0) as f64 / speed;
+            let wait = Duration::from_secs_f64(wait_ms / 1_000.0);
+            Next::AskAgain(wait.clamp(SHORTEST_HOLD, LONGEST_HOLD))
+        }
+        Advice::AskTheOperator => Next::GiveBackAndPause(OPERATOR_PAUSE),
+        Advice::BackOff | Advice::GiveUp => Next::GiveBack,
+    }
+}
+
+fn complain(key: &SeriesKey, error: &ExchangeError, next: Next, complaints: &mut Complaints) {
+    if let Next::AskAgain(_) = next {
+        return; // the budget doing its work
+    }
+    let Some(unsaid) = complaints.due(Mono::now()) else {
+        tracing::debug!(series = %key, %error, "reading candles failed");
+        return;
+    };
+    if let Next::GiveBackAndPause(_) = next {
+        tracing::error!(series = %key, %error, unsaid, "reading candles is refused");
+    } else {
+        tracing::warn!(series = %key, %error, unsaid, "reading candles failed");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! change is numbered is `store`'s, and nothing here knows who listens.
 
 mod chart;
+mod complaints;
 mod core;
 mod effect;
 mod fetcher;

@@ -33,10 +33,10 @@ impl Moment {
         }
     }
 
-    /// How long after its close a candle counts as final, exchange milliseconds: 2 s, and never under 250 ms of real
-    /// time plus the clock's known error.
+    /// How long after its close a candle counts as final, exchange milliseconds: 2 s, never under 250 ms of real time,
+    /// and the clock's known error on top, so that the margin is kept by the exchange's clock and not only by ours.
     pub fn final_after_ms(&self) -> i64 {
-        FINAL_AFTER_MS.max(self.from_real_ms(FINAL_AFTER_REAL_MS) + self.error_ms)
+        FINAL_AFTER_MS.max(self.from_real_ms(FINAL_AFTER_REAL_MS)) + self.error_ms
     }
 
     /// A span of real time in exchange milliseconds.
@@ -47,5 +47,39 @@ impl Moment {
     /// Whether a candle whose last millisecond is `close_time` is final.
     pub fn is_final(&self, close_time: TimeMs) -> bool {
         self.exchange.ms_since(close_time) > self.final_after_ms()
+    }
+
+    /// How far ahead of the exchange's clock `time` lies, if that is further than the clock can be wrong.
+    pub fn surely_ahead_ms(&self, time: TimeMs) -> Option<i64> {
+        let ahead_ms = time.ms_since(self.exchange);
+        (ahead_ms > self.final_after_ms()).then_some(ahead_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h19_the_margin_holds_by_the_exchanges_clock_however_wrong_ours_may_be() {
+        let close = TimeMs::new(1_000_000);
+        let at = |after_ms, speed, error_ms| {
+            let exchange = close.plus_ms(after_ms);
+            let mono = Mono::from_ms(0);
+            Moment {
+                exchange,
+                mono,
+                speed,
+                error_ms,
+            }
+            .is_final(close)
+        };
+        assert!(!at(2_000, 1.0, 0) && at(2_001, 1.0, 0));
+        assert!(
+            !at(31_900, 1.0, 30_000),
+            "30 s ahead, and the candle may just have closed"
+        );
+        assert!(at(32_001, 1.0, 30_000));
+        assert!(!at(900_000, 3_600.0, 0) && at(900_001, 3_600.0, 0));
     }
 }

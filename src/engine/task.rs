@@ -2,6 +2,7 @@
 //! It ends when the exchange's connections have ended and their queue is empty; the store's writer then ends after it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -162,7 +163,7 @@ impl EngineTask {
                         self.jobs.try_send(job)
                     {
                         failed.push(Event::Answer {
-                            key: job.request.key,
+                            request: job.request,
                             rows: None,
                         });
                     }
@@ -179,11 +180,14 @@ impl EngineTask {
     }
 
     fn publish_info(&self) {
+        let (info, counts) = (self.engine.info(), self.streams.counts());
+        let wanted = counts.wanted.load(Ordering::Relaxed);
         let info = EngineInfo {
             weight_used: self.exchange.weight_used(),
             weight_limit: WEIGHT_LIMIT,
-            bad_candles: self.engine.info().bad_candles + self.streams.counts().bad(),
-            ..self.engine.info()
+            connections_wanted: usize::try_from(wanted).unwrap_or(usize::MAX),
+            bad_candles: info.bad_candles + counts.bad(),
+            ..info
         };
         self.info.send_replace(info);
     }

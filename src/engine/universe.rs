@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::complaints::Complaints;
 use super::core::Event;
 use super::handle::{Universe, WatchedContract};
 use crate::backoff::Backoff;
-use crate::clock::ExchangeClock;
+use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::{
     Advice, Contract, ContractKind, ContractStatus, Exchange, ExchangeError, Ticker,
 };
@@ -41,8 +42,8 @@ pub enum WatchListError {
     /// Names the exchange does not trade.
     #[error("HAMA_SYMBOLS: the exchange has no trading perpetual called {}; remove the name or mend it", list(.0))]
     Unknown(Vec<Symbol>),
-    /// Nothing to watch.
-    #[error("the exchange lists no trading USDT perpetual")]
+    /// Nothing trades: maintenance, or a listing that is not whole.
+    #[error("the exchange lists no trading perpetual to watch")]
     Empty,
 }
 
@@ -68,9 +69,16 @@ impl WatchList {
             .iter()
             .map(|ticker| (&ticker.symbol, ticker))
             .collect();
-        let trading = contracts.iter().filter(|contract| {
-            contract.kind == ContractKind::Perpetual && contract.status == ContractStatus::Trading
-        });
+        let mut trading = contracts
+            .iter()
+            .filter(|contract| {
+                contract.kind == ContractKind::Perpetual
+                    && contract.status == ContractStatus::Trading
+            })
+            .peekable();
+        if trading.peek().is_none() {
+            return Err(WatchListError::Empty); // and no name is wrong because of it
+        }
         let mut chosen: Vec<_> = match self {
             Self::Top(count) => ranked(trading, &by_symbol, *count),
             Self::Named(names) => named(trading, &by_symbol, names)?,
@@ -157,21 +165,30 @@ enum ReadError {
 }
 
 impl UniverseReader {
-    /// Works until the program stops. A watch list that cannot be ends it, and with it the program.
+    /// Works until the program stops. A name the exchange does not trade ends it, and with it the program: only who
+    /// gave the name can mend it. Everything else is tried again.
     pub(super) async fn run(self, tasks: Tasks) {
         let work = async {
             let mut backoff = Backoff::default();
+            let mut complaints = Complaints::default();
             loop {
                 let wait = match self.read().await {
                     Ok(()) => {
                         backoff.reset();
                         REFRESH_EVERY
                     }
-                    Err(ReadError::WatchList(error)) => {
-                        tracing::error!("{error}");
+                    Err(ReadError::WatchList(error @ WatchListError::Unknown(_))) => {
+                        tasks.give_up(error.to_string());
                         return;
                     }
-                    Err(ReadError::Exchange(error)) => self.pause(&error, &mut backoff),
+                    Err(ReadError::WatchList(error @ WatchListError::Empty)) => {
+                        complain(&error, &mut complaints);
+                        backoff.next_delay()
+                    }
+                    Err(ReadError::Exchange(error)) => {
+                        complain(&error, &mut complaints);
+                        self.pause(&error, &mut backoff)
+                    }
                 };
                 tokio::time::sleep(wait).await;
             }
@@ -189,14 +206,8 @@ impl UniverseReader {
                 Duration::from_secs_f64(wait_ms / 1_000.0)
                     .clamp(Duration::from_millis(5), OPERATOR_PAUSE)
             }
-            Advice::AskTheOperator => {
-                tracing::error!(%error, "the exchange refuses us");
-                OPERATOR_PAUSE
-            }
-            Advice::BackOff | Advice::GiveUp => {
-                tracing::warn!(%error, "reading the exchange's listing failed");
-                backoff.next_delay()
-            }
+            Advice::AskTheOperator => OPERATOR_PAUSE,
+            Advice::BackOff | Advice::GiveUp => backoff.next_delay(),
         }
     }
 
@@ -268,3 +279,12 @@ impl UniverseReader {
         self.published.send_replace(Arc::new(universe));
     }
 }
+
+fn complain(error: &dyn std::error::Error, complaints: &mut Complaints) {
+    if let Some(unsaid) = complaints.due(Mono::now()) {
+        tracing::warn!(%error, unsaid, "the exchange's listing cannot be had; trying on");
+    }
+}
+
+#[cfg(test)]
+mod tests;

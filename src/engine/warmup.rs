@@ -1,6 +1,7 @@
 //! Warming up: reading a series' past, newest page first, until the recommendation rests on enough of it.
 //! At least 499 candles; older pages while no cross is found in them, up to 5,000 or the contract's beginning
-//! (indicator, History). Holes among them count only when the exchange has shown them twice.
+//! (indicator, History). Holes among them count only when the exchange has shown them twice, and so does the beginning:
+//! a page with too few candles, then nothing before them. One empty answer is not a young contract.
 
 use super::moment::Moment;
 use super::patience::SeenTwice;
@@ -44,6 +45,8 @@ pub(super) struct Past {
 pub(super) struct WarmUp {
     rows: Vec<Candle>,
     holes: SeenTwice<Vec<Hole>>,
+    /// Pages in a row with fewer candles than asked for.
+    short_pages: u8,
 }
 
 impl WarmUp {
@@ -85,7 +88,12 @@ impl WarmUp {
         if self.rows.is_empty() {
             return Step::Ask;
         }
-        let beginning_reached = page.len() < usize::from(asked.limit);
+        self.short_pages = if page.len() < usize::from(asked.limit) {
+            self.short_pages.saturating_add(1)
+        } else {
+            0
+        };
+        let beginning_reached = page.is_empty() && self.short_pages >= 2;
         if self.rows.len() < ENOUGH && !beginning_reached {
             return Step::Ask;
         }

@@ -75,9 +75,11 @@ pub enum FeedEvent {
     },
 }
 
-/// What the streams have met since the start, for metrics.
+/// How many connections there should be, and what the streams have met since the start; for status and metrics.
 #[derive(Debug, Default)]
 pub struct StreamCounts {
+    /// Connections there should be at present.
+    pub wanted: AtomicU64,
     /// Connections opened.
     pub connects: AtomicU64,
     /// Connections lost after they were up, or never brought up.

@@ -110,7 +110,7 @@ impl Streams {
         self.wanted.send_replace(Arc::new(keys));
     }
 
-    /// What the streams have met since the start.
+    /// How many connections there should be, and what they have met since the start.
     pub fn counts(&self) -> &StreamCounts {
         &self.counts
     }

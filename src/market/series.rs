@@ -62,6 +62,14 @@ pub enum Refusal {
         /// The series' interval.
         interval: Interval,
     },
+    /// It speaks of a time the exchange's clock has not reached. `Series` knows no time: whoever holds it sees to this.
+    #[error("opens at {open_time} and speaks of {ahead_ms} ms from now")]
+    Early {
+        /// When it says that it opens.
+        open_time: OpenTime,
+        /// How far ahead of the exchange's clock its open (of a closed candle its end) lies.
+        ahead_ms: i64,
+    },
 }
 
 /// A range of candles that is missing, both ends included.
@@ -100,9 +108,11 @@ impl Series {
         &self.history
     }
 
-    /// The open candle as last seen.
+    /// The open candle as last seen, if it is the one after the newest closed candle: behind a hole it would be computed
+    /// as if the candles in the hole had never been.
     pub fn open_candle(&self) -> Option<&Candle> {
-        self.open.as_ref()
+        let expected = self.expected()?;
+        self.open.as_ref().filter(|open| open.open_time == expected)
     }
 
     /// The newest closed candle.
@@ -200,7 +210,8 @@ impl Series {
     pub fn bridge(&mut self, committed: &mut Vec<Committed>) {
         let Some(hole) = self.hole() else { return };
         let missing = self.interval.count_between(hole.from, hole.until) + 1;
-        self.bridged += u32::try_from(missing).unwrap_or(u32::MAX);
+        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+        self.bridged = self.bridged.saturating_add(missing);
         if let Some((_, next)) = self.pending.pop_first() {
             self.commit(next, committed);
         }

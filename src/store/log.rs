@@ -133,12 +133,9 @@ impl ChangeLog {
                     .last()
                     .map(|stand| stand.candle_close_time);
                 let corrects = self.numbers_of(&key, &correction.corrects);
-                (
-                    newest
-                        .or(last_close)
-                        .unwrap_or(correction.candle_close_time),
-                    corrects,
-                )
+                let stands = last_close.filter(|last| !correction.corrects.contains(last));
+                let close_time = newest.max(stands).or(last_close);
+                (close_time.unwrap_or(correction.candle_close_time), corrects)
             }
         };
         self.head = self.head.next();

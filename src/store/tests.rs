@@ -157,6 +157,74 @@ fn an_identity_that_was_numbered_is_never_numbered_again() {
 }
 
 #[test]
+fn a_correction_in_one_burst_with_what_it_takes_back_comes_after_it() {
+    let store = MemoryStore::new(100);
+    let correction = Write::Change(ChangeBody::Correction(Correction {
+        key: key("A"),
+        revision: 1,
+        corrects: vec![close_of(7)],
+        stands: vec![],
+        recommendation: Recommendation::Hold,
+        previous: Recommendation::Buy,
+        candle_open_time: OpenTime::from_ms(4 * 900_000),
+        candle_close_time: close_of(4),
+        event_time: close_of(8),
+        source: Source::Rest,
+    }));
+    let batch = store.write(vec![
+        change("B", 6),
+        change("A", 7),
+        correction,
+        change("A", 8),
+    ]);
+    let ids: Vec<_> = batch
+        .items
+        .iter()
+        .filter_map(|item| match item {
+            Item::Change(change) => Some((change.body.id().to_string(), change.corrects.clone())),
+            Item::Result { .. } | Item::Ended(_) | Item::Symbols { .. } | Item::Status(_) => None,
+        })
+        .collect();
+    assert_eq!(
+        ids,
+        [
+            (format!("B:15m:{}:0", close_of(6)), vec![]),
+            (format!("A:15m:{}:0", close_of(7)), vec![]),
+            (format!("A:15m:{}:1", close_of(4)), vec![Seq::new(2)]),
+            (format!("A:15m:{}:0", close_of(8)), vec![]),
+        ]
+    );
+}
+
+#[test]
+fn a_correction_of_an_old_change_leaves_the_newest_one_the_last() {
+    let store = MemoryStore::new(100);
+    store.write(vec![change("A", 5), change("A", 9)]);
+    let stand = Stand {
+        candle_close_time: close_of(6),
+        recommendation: Recommendation::Buy,
+        previous: Recommendation::Hold,
+    };
+    let correction = Write::Change(ChangeBody::Correction(Correction {
+        key: key("A"),
+        revision: 1,
+        corrects: vec![close_of(5)],
+        stands: vec![stand],
+        recommendation: Recommendation::Buy,
+        previous: Recommendation::Buy,
+        candle_open_time: OpenTime::from_ms(4 * 900_000),
+        candle_close_time: close_of(4),
+        event_time: close_of(10),
+        source: Source::Rest,
+    }));
+    store.write(vec![correction, result("A", Occasion::Close)]);
+    let changed_at = store.published().results[&key("A")].changed_at;
+    assert_eq!(changed_at, Some(close_of(9)));
+    let again = store.write(vec![change("A", 9)]);
+    assert_eq!(again.items, vec![], "it was told already");
+}
+
+#[test]
 fn a_correction_names_the_numbers_it_takes_back() {
     let store = MemoryStore::new(100);
     store.write(vec![change("A", 5), change("B", 5), change("A", 7)]);

@@ -12,6 +12,7 @@ mod commands;
 mod demo;
 mod documents;
 mod door;
+mod exchange_away;
 mod golden;
 mod house;
 mod hub_examples;

@@ -1,4 +1,7 @@
 //! What state a series is in, and what must be read for it next: one request at a time, the most needed first.
+//! A close that does not come is read at T + 2 s and not at the sight of a newer open candle: the exchange may serve the
+//! old version of a candle in the first seconds after it closed (hazard 19), and `CandleRequest` asks for closed candles
+//! only, so that a later row as the proof of finality cannot be had before.
 
 use super::{Link, Watched};
 use crate::engine::effect::{Effect, FetchJob, Urgency};
@@ -83,8 +86,10 @@ impl Watched {
                 .then(|| (warm_up.request(&self.key, now), Urgency::Backfill));
         }
         if let Some(hole) = self.series.hole() {
-            let may = self.hole.may_look_again(now);
-            return may.then(|| (self.range(hole.from, hole.until), Urgency::Repair));
+            // What lies behind the hole is asked for too: that REST shows a candle there tells a hole from a lag.
+            let until = newest_final(&self.key, now);
+            let may = hole.from <= until && self.hole.may_look_again(now);
+            return may.then(|| (self.range(hole.from, until), Urgency::Repair));
         }
         if self.overdue(now) {
             let expected = self.series.expected()?;
@@ -94,7 +99,7 @@ impl Watched {
             ));
         }
         let disputed = *self.disputed.first()?;
-        let settled = now.is_final(self.series.close_time(disputed));
+        let settled = now.mono >= self.decide_at && now.is_final(self.series.close_time(disputed));
         settled.then(|| (self.range(disputed, disputed), Urgency::Repair))
     }
 

@@ -97,6 +97,8 @@ async fn divide(setup: Arc<Setup>, tasks: Tasks, mut watched: watch::Receiver<Ke
                 }
             }
         }
+        let connections = u64::try_from(parts.len()).unwrap_or(u64::MAX);
+        setup.counts.wanted.store(connections, Ordering::Relaxed);
         tokio::select! {
             () = tasks.stopping() => return,
             changed = watched.changed() => if changed.is_err() {

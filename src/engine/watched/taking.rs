@@ -1,0 +1,163 @@
+//! How candles become history, and what follows from it: the indicator moves, changes are noted, a revised candle is
+//! computed forward. A hole is bridged here and nowhere else. What is said of it, and when, is `telling`'s.
+
+use super::{News, Unsaid, Watched};
+use crate::engine::forward;
+use crate::engine::moment::Moment;
+use crate::exchange::CandleRequest;
+use crate::market::{Candle, Committed, Hole, Origin, Verdict};
+use crate::signal::{Correction, Source};
+
+/// Waits between reads that brought nothing: doubling from the first to the last.
+const RETRY_FIRST_MS: u64 = 1_000;
+const RETRY_LAST_MS: u64 = 60_000;
+
+impl Watched {
+    /// Takes in what was read again: missing closes, holes, disputed candles. A hole is bridged on the second look, and
+    /// only if that shows a candle behind it: a REST side that lags has no candle there either.
+    pub(super) fn repair(&mut self, rows: &[Candle], asked: &CandleRequest, now: &Moment) -> News {
+        let covered = |open| asked.from.is_some_and(|from| from <= open) && open <= asked.until;
+        let before = self.series.expected();
+        let mut news = self.offer(rows, Origin::Rest, now);
+        if self
+            .disputed
+            .iter()
+            .any(|open| covered(*open) && !rows.iter().any(|row| row.open_time == *open))
+        {
+            self.decide_at = now.mono.plus_ms(RETRY_LAST_MS);
+        }
+        if let Some(hole) = self.series.hole() {
+            let shown_behind = rows.last().is_some_and(|row| row.open_time > hole.until);
+            if covered(hole.from) && self.hole.confirm(hole.from, now) {
+                if shown_behind {
+                    self.bridge(hole);
+                    news = News::Close;
+                } else {
+                    self.retry_later(now);
+                }
+            }
+        } else if self.series.expected() == before && self.overdue(now) {
+            self.retry_later(now);
+        }
+        news
+    }
+
+    fn bridge(&mut self, hole: Hole) {
+        tracing::warn!(series = %self.key, from = %hole.from, until = %hole.until, "the exchange has no candle here: bridged");
+        let mut committed = Vec::new();
+        self.series.bridge(&mut committed);
+        self.tally.holes_closed += u64::from(self.series.hole().is_none());
+        self.absorb(&committed);
+    }
+
+    pub(super) fn retry_later(&mut self, now: &Moment) {
+        let wait_ms = (RETRY_FIRST_MS << self.fruitless.min(10)).min(RETRY_LAST_MS);
+        self.fruitless = self.fruitless.saturating_add(1);
+        self.ask_again_at = now.mono.plus_ms(wait_ms);
+    }
+
+    pub(super) fn offer(&mut self, rows: &[Candle], origin: Origin, now: &Moment) -> News {
+        let had_hole = self.series.hole().is_some();
+        let mut committed = Vec::new();
+        let mut news = News::Nothing;
+        for candle in rows {
+            match self.series.offer(*candle, origin, &mut committed) {
+                Ok(Verdict::Committed) => news = News::Close,
+                Ok(Verdict::Waits) => {}
+                Ok(Verdict::Known | Verdict::TooOld) => self.decided(candle, origin),
+                Ok(Verdict::Disputed) => {
+                    self.disputed.insert(candle.open_time);
+                }
+                Ok(Verdict::Revised) => {
+                    self.absorb(&std::mem::take(&mut committed));
+                    self.revise(*candle, now);
+                    news = News::Close; // the result stands on it
+                }
+                Err(refusal) => self.refuse(refusal),
+            }
+        }
+        self.absorb(&committed);
+        let has_hole = self.warm_up.is_none() && self.series.hole().is_some();
+        self.tally.holes_opened += u64::from(has_hole && !had_hole);
+        self.tally.holes_closed += u64::from(had_hole && !has_hole && self.warm_up.is_none());
+        news
+    }
+
+    /// REST has said of a candle what history says: whatever the stream said, that is settled.
+    fn decided(&mut self, candle: &Candle, origin: Origin) {
+        if origin == Origin::Rest {
+            self.disputed.remove(&candle.open_time);
+        }
+    }
+
+    /// Candles have become history: moves the indicator and notes the changes.
+    pub(super) fn absorb(&mut self, committed: &[Committed]) {
+        for Committed { candle, origin } in committed {
+            match origin {
+                Origin::Stream => self.tally.from_stream += 1,
+                Origin::Rest => self.tally.from_rest += 1,
+            }
+            let analysis = self.analyzer.push(candle);
+            let previous = std::mem::replace(&mut self.standing, analysis.recommendation);
+            if self.base.is_some() && previous != analysis.recommendation {
+                let analysis = Box::new(analysis);
+                self.unsaid.push(Unsaid::Signal {
+                    analysis,
+                    previous,
+                    price: candle.close,
+                    origin: *origin,
+                });
+            }
+        }
+        while let Some(oldest) = self.series.trim_oldest() {
+            self.checkpoint.push(&oldest);
+            self.revisions.remove(&oldest.open_time);
+            self.disputed.remove(&oldest.open_time);
+        }
+        if !committed.is_empty() {
+            self.fruitless = 0;
+            self.hole.forget();
+        }
+    }
+
+    /// The exchange says something else than before about a closed candle (hazard 19): replace, recompute, tell.
+    fn revise(&mut self, candle: Candle, now: &Moment) {
+        if !self.unsaid.is_empty() {
+            self.disputed.insert(candle.open_time); // first say what is known, then correct it
+            return;
+        }
+        self.disputed.remove(&candle.open_time);
+        let (_, told) = forward::run(&self.checkpoint, self.series.history(), &self.key);
+        self.series.replace(candle);
+        let (analyzer, stands) = forward::run(&self.checkpoint, self.series.history(), &self.key);
+        self.analyzer = analyzer;
+        self.tally.corrections += 1;
+        tracing::warn!(series = %self.key, open_time = %candle.open_time, "the exchange revised a closed candle");
+        let previous = self.standing;
+        self.standing = self
+            .analyzer
+            .last()
+            .map_or(previous, |last| last.recommendation);
+        let Some(base) = self.base else { return };
+        let difference = forward::difference(&told, &stands, base);
+        if difference.is_none() && self.standing == previous {
+            return;
+        }
+        // No change lies after the first live result, and yet what that said no longer holds: that is told too.
+        let (corrects, stands) = difference.unwrap_or_default();
+        let revision = self.revisions.entry(candle.open_time).or_insert(0);
+        *revision += 1;
+        self.unsaid.push(Unsaid::Correction(Box::new(Correction {
+            key: self.key.clone(),
+            revision: *revision,
+            corrects,
+            stands,
+            recommendation: self.standing,
+            previous,
+            candle_open_time: candle.open_time,
+            candle_close_time: self.series.close_time(candle.open_time),
+            event_time: now.exchange,
+            source: Source::Rest,
+        })));
+    }
+}

@@ -1,0 +1,79 @@
+//! `serve` and an exchange that is not there, or does not know a name: it listens at once, says that it is not ready, and
+//! comes up by itself; what only a person can mend ends it with one clear line.
+
+use std::net::TcpListener;
+use std::process::Command;
+
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use crate::support::http_room::client;
+use crate::support::hub::Client;
+use crate::support::process::Server;
+
+fn exchange(listen: &str) -> Server {
+    let options = ["exchange", "--listen", listen, "--symbols", "3"];
+    Server::start(&options, &[])
+}
+
+async fn get(address: &str, path: &str) -> (u16, Value) {
+    let url = format!("http://{address}{path}");
+    let answer = client().get(&url).send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+#[test]
+fn a_name_the_exchange_does_not_trade_ends_the_program_with_one_clear_line() {
+    let exchange = exchange("127.0.0.1:0");
+    let output = Command::new(env!("CARGO_BIN_EXE_hamacast"))
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .env_clear()
+        .env("HAMA_SYMBOLS", "BTCUSDT,NOPEUSDT")
+        .env(
+            "HAMA_BINANCE_REST_URL",
+            format!("http://{}", exchange.address),
+        )
+        .env("HAMA_BINANCE_WS_URL", format!("ws://{}", exchange.address))
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    let why = "hamacast: HAMA_SYMBOLS: the exchange has no trading perpetual called NOPEUSDT; remove the name or mend it";
+    assert_eq!(told.lines().last(), Some(why), "{told}");
+    assert_eq!(told.matches("NOPEUSDT").count(), 1, "{told}");
+    assert!(!told.contains("ERROR"), "{told}");
+}
+
+#[tokio::test]
+async fn h31_serve_listens_without_an_exchange_and_comes_up_once_it_is_there() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free); // nobody listens there now
+    let serve = Server::start(
+        &["serve", "--listen", "127.0.0.1:0"],
+        &[
+            ("HAMA_TOP", "3"),
+            ("HAMA_INTERVALS", "1m,5m"),
+            ("HAMA_BINANCE_REST_URL", &format!("http://{address}")),
+            ("HAMA_BINANCE_WS_URL", &format!("ws://{address}")),
+        ],
+    );
+    let (status, ready) = get(&serve.address, "/readyz").await;
+    assert_eq!((status, &ready["ready"]), (503, &Value::Bool(false)));
+    let (_, state) = get(&serve.address, "/api/v1/status").await;
+    assert_eq!(state["exchange"]["connections_wanted"], 0, "{state}");
+    let exchange = exchange(&address);
+    let socket = TcpStream::connect(&serve.address).await.unwrap();
+    let mut feed = Client::over(socket, "/stream").await;
+    while feed.next().await["data"]["series"]["live"] != 6 {}
+    feed.leave().await;
+    let (status, ready) = get(&serve.address, "/readyz").await;
+    assert_eq!((status, &ready["ready"]), (200, &Value::Bool(true)));
+    let (_, state) = get(&serve.address, "/api/v1/status").await;
+    assert_eq!(state["exchange"]["connections_wanted"], 1, "{state}");
+    assert_eq!(state["exchange"]["connections_up"], 1, "{state}");
+    let (code, took) = serve.terminate();
+    assert_eq!(code, Some(0), "after {took:?}");
+    drop(exchange);
+}
