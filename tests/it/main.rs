@@ -5,6 +5,10 @@
     clippy::unwrap_used,
     reason = "a test says by a panic what it found"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test reads clock and environment itself, to print how long things took and to be told how long to run"
+)]
 
 mod analyze;
 mod binance_adapter;
