@@ -72,16 +72,25 @@ async fn a_reader_cut_off_at_random_has_exactly_the_log_and_the_candles_are_the_
         }
         resident.push(resident_mib(demo.id()));
     }
+    // The made-up market begins at the wall clock's time, so how much happens in a span differs from run to run.
+    while reader.record.len() < 20 {
+        reader.connect_for_a_while().await;
+        assert!(
+            begun.elapsed() < Duration::from_secs(seconds + 300),
+            "hardly a change"
+        );
+    }
+    let took_s = begun.elapsed().as_secs();
     let log = reader.catch_up_with_the_log().await;
     assert_eq!(reader.record, log, "one for one, in order");
     println!(
-        "{} changes over {} connections in {seconds} s at speed {speed}: nothing missing, nothing doubled",
+        "{} changes over {} connections in {took_s} s at speed {speed}: nothing missing, nothing doubled",
         log.len(),
         reader.connections
     );
     assert!(
-        log.len() >= 20 && reader.connections >= 5,
-        "too few to mean anything"
+        reader.connections >= 5,
+        "cut off too seldom to mean anything"
     );
 
     let compared = differences_to_truth(&demo.address, &exchange).await;
@@ -177,7 +186,7 @@ impl Reader {
                         }
                         assert_ne!(
                             item["type"], "signal",
-                            "the seed of this run has a change in this very moment"
+                            "three streams asked for at once go live in one step"
                         );
                     }
                 }
