@@ -42,6 +42,13 @@ impl Mono {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// The instant `span` earlier, at the earliest the program's start.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(ms))
+    }
+
     /// The instant `ms` later.
     #[must_use]
     pub const fn plus_ms(self, ms: u64) -> Self {

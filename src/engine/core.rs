@@ -155,10 +155,11 @@ impl Engine {
                 keys,
                 reason,
                 code,
+                silent_for,
             } => {
                 for key in keys.iter() {
                     if let Some(watched) = self.watched.get_mut(key) {
-                        watched.unlinked(connection, now);
+                        watched.unlinked(connection, silent_for, now, out);
                     }
                 }
                 tracing::warn!(%connection, series = keys.len(), reason, ?code, "stream connection lost");

@@ -6,6 +6,7 @@ mod storm;
 mod world;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use self::world::{CloseEvent, MINUTE, ORIGIN_MS, START, World, candle, key};
 use crate::market::{Candle, SeriesStatus};
@@ -68,6 +69,19 @@ fn h04_a_close_that_never_comes_is_read_from_rest_after_its_deadline() {
                 .changes
                 .iter()
                 .all(|change| change.source == Source::Rest)
+    );
+}
+
+#[test]
+fn h09_a_connection_given_up_for_its_silence_is_stale_at_once() {
+    let mut world = World::live();
+    world.now.mono = world.now.mono.plus_ms(60_000);
+    world.down_after_silence(1, Duration::from_secs(30));
+    assert_eq!(world.status(), SeriesStatus::Stale);
+    assert_eq!(
+        world.last_result().status,
+        SeriesStatus::Stale,
+        "and readers know"
     );
 }
 

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::market::{Candle, SeriesKey, TimeMs};
 
@@ -49,6 +50,8 @@ pub enum FeedEvent {
         reason: String,
         /// The close code, when the exchange sent one.
         code: Option<u16>,
+        /// For how long it had been silent, when that is why it was given up; else zero.
+        silent_for: Duration,
     },
     /// The newest state of a candle that is still forming.
     Open {

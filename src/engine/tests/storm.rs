@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Mono;
 use crate::engine::{Effect, Engine, Event, Moment};
@@ -188,6 +189,7 @@ impl Storm {
             keys,
             reason,
             code: None,
+            silent_for: Duration::ZERO,
         }));
     }
 

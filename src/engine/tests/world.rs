@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Mono;
 use crate::engine::{Effect, Engine, Event, FetchJob, Moment};
@@ -160,12 +161,17 @@ impl World {
     }
 
     pub(super) fn down(&mut self, connection: u64) {
+        self.down_after_silence(connection, Duration::ZERO);
+    }
+
+    pub(super) fn down_after_silence(&mut self, connection: u64, silent_for: Duration) {
         let (connection, keys) = (ConnectionId::new(connection), Arc::from([key()]));
         self.apply(Event::Feed(FeedEvent::Down {
             connection,
             keys,
             reason: "cut".into(),
             code: None,
+            silent_for,
         }));
     }
 

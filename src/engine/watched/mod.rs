@@ -9,6 +9,7 @@ mod taking;
 mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::effect::Effect;
 use super::moment::Moment;
@@ -151,9 +152,19 @@ impl Watched {
     }
 
     /// `connection` is lost. News of an older connection than the present one change nothing.
-    pub(super) fn unlinked(&mut self, connection: ConnectionId, now: &Moment) {
+    /// One given up because it was silent has been down for as long: its series are stale at once.
+    pub(super) fn unlinked(
+        &mut self,
+        connection: ConnectionId,
+        silent_for: Duration,
+        now: &Moment,
+        out: &mut Vec<Effect>,
+    ) {
         if self.link == Link::Up(connection) {
-            self.link = Link::Down { since: now.mono };
+            self.link = Link::Down {
+                since: now.mono.minus(silent_for),
+            };
+            self.tick(now, out);
         }
     }
 

@@ -52,6 +52,7 @@ fn down(number: u64) -> FeedEvent {
         keys: Arc::from([key("A")]),
         reason: String::new(),
         code: Some(1008),
+        silent_for: std::time::Duration::ZERO,
     }
 }
 

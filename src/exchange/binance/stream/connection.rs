@@ -128,6 +128,7 @@ impl Connection {
             keys,
             reason: why.to_string(),
             code: why.code(),
+            silent_for: why.silent_for(),
         });
     }
 }

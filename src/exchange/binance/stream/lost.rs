@@ -73,6 +73,22 @@ impl Lost {
         }
     }
 
+    /// How long nothing was heard, when that is why; else zero.
+    pub(super) fn silent_for(&self) -> Duration {
+        match self {
+            Self::Silent(silence) => *silence,
+            Self::Connect(_)
+            | Self::Handshake(_)
+            | Self::HandshakeTimedOut(_)
+            | Self::Closed { .. }
+            | Self::Broken(_)
+            | Self::Unanswered(_)
+            | Self::Refused { .. }
+            | Self::Stuck(_)
+            | Self::EngineBehind => Duration::ZERO,
+        }
+    }
+
     /// Whether we broke a rule of the exchange: a fault of ours, worth an alarm.
     pub(super) fn is_our_fault(&self) -> bool {
         self.code() == Some(1008) || matches!(self, Self::Refused { .. })
