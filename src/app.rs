@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::engine::{self, EngineHandle, EngineSettings, WatchList};
 use crate::exchange::Exchange;
 use crate::exchange::binance::{Binance, BinanceSettings};
-use crate::http::{self, HttpSettings, HttpState};
+use crate::http::{self, CompatCache, HttpSettings, HttpState};
 use crate::hub::{Hub, HubSettings};
 use crate::simulator::Simulator;
 pub use crate::simulator::{LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
@@ -82,6 +82,7 @@ impl App {
         let state = HttpState {
             store: store.clone(),
             engine: engine.clone(),
+            compat: CompatCache::default(),
             hub: hub.clone(),
             settings: Arc::new(http_settings(config)),
             tasks: tasks.clone(),
@@ -249,5 +250,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         intervals: config.watch.intervals.value.clone(),
         allowed_origins: config.access.allowed_origins.value.clone(),
         limits,
+        cache_ttl_secs: config.redis.cache_ttl.value.as_secs(),
+        scheduler_interval_minutes: config.scheduler.interval.value.as_secs() / 60,
     }
 }

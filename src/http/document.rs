@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::state::HttpState;
-use super::{health, v1};
+use super::{compat, health, v1};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,6 +21,7 @@ use super::{health, v1};
         (name = "signals", description = "results and changes"),
         (name = "market", description = "what is watched, and its candles"),
         (name = "operations", description = "state and health"),
+        (name = "compatible", description = "for clients of the service this one replaces: its paths, fields and envelope; times are UTC without a suffix"),
     )
 )]
 struct Described;
@@ -36,6 +37,7 @@ pub(super) fn routes() -> (Router<HttpState>, Document) {
         .routes(routes!(v1::status::show))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
+        .merge(compat::routes())
         .split_for_parts()
 }
 

@@ -1,7 +1,8 @@
-//! Everything the program says over HTTP: REST (`v1`), health, the API document, the page, and the door to the hub.
-//! Answers come from the published state, so that no request costs the engine anything but a chart does; every error is
-//! a problem document. Sockets are handed to the hub as they are; what is said on them is the hub's.
+//! Everything the program says over HTTP: REST (`v1`, and `compat` for clients of the service it replaces), health, the
+//! API document, the page, and the door to the hub. Answers come from the published state; only a chart and an analysis
+//! of the compatible API cost the engine anything. Every error is a problem document, in `compat` its envelope. Sockets are handed to the hub as they are; what is said on them is the hub's.
 
+mod compat;
 mod document;
 mod health;
 mod page;
@@ -13,6 +14,7 @@ mod socket;
 mod state;
 mod v1;
 
+pub use compat::CompatCache;
 pub use document::openapi_json;
 pub use serve::serve;
 pub use state::{HttpSettings, HttpState, Limits};
@@ -53,6 +55,9 @@ pub fn router(state: HttpState) -> Router {
 }
 
 async fn unknown_path(request: Request) -> Response {
+    if compat::is_below(request.uri().path()) {
+        return compat::unknown_path(&request);
+    }
     Problem::not_found(
         "unknown-path",
         format!(
@@ -64,6 +69,9 @@ async fn unknown_path(request: Request) -> Response {
 }
 
 async fn wrong_method(request: Request) -> Response {
+    if compat::is_below(request.uri().path()) {
+        return compat::wrong_method(&request);
+    }
     Problem::wrong_method(request.method()).into_response()
 }
 
@@ -77,7 +85,7 @@ fn cors(allowed: &[String]) -> CorsLayer {
     };
     CorsLayer::new()
         .allow_origin(origins)
-        .allow_methods([Method::GET, Method::HEAD])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,

@@ -45,6 +45,11 @@ impl Problem {
         }
     }
 
+    /// The status and the words, for an API whose errors have another form.
+    pub(super) fn into_parts(self) -> (StatusCode, String) {
+        (status_of(self.status), self.detail)
+    }
+
     /// 400: `detail` names the parameter, its value and what is allowed.
     pub(super) fn bad_request(slug: &str, detail: String) -> Self {
         Self::new(StatusCode::BAD_REQUEST, slug, detail)
@@ -82,6 +87,10 @@ impl Problem {
     }
 }
 
+fn status_of(number: u16) -> StatusCode {
+    StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
 /// What goes into the header beside the document.
 fn headers_beside(status: StatusCode) -> &'static [(HeaderName, &'static str)] {
     match status {
@@ -97,7 +106,7 @@ fn headers_beside(status: StatusCode) -> &'static [(HeaderName, &'static str)] {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = status_of(self.status);
         let mut response = (status, axum::Json(self)).into_response();
         let kind = (header::CONTENT_TYPE, "application/problem+json");
         for (name, value) in headers_beside(status).iter().chain([&kind]) {

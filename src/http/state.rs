@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::compat::CompatCache;
 use crate::clock::Mono;
 use crate::engine::EngineHandle;
 use crate::hub::Hub;
@@ -27,6 +28,10 @@ pub struct HttpSettings {
     pub allowed_origins: Vec<String>,
     /// Limits clients should know, shown by status.
     pub limits: Limits,
+    /// How long the compatible API serves an analysis again, seconds.
+    pub cache_ttl_secs: u64,
+    /// Minutes between full sweeps, as the compatible API shows them.
+    pub scheduler_interval_minutes: u64,
 }
 
 /// Limits clients should know.
@@ -55,6 +60,8 @@ pub struct HttpState {
     pub store: Store,
     /// Watch list, figures, charts, the exchange's clock.
     pub engine: EngineHandle,
+    /// Analyses of the compatible API.
+    pub compat: CompatCache,
     /// Takes over the sockets of the feed.
     pub hub: Hub,
     /// Settings of the room.

@@ -85,6 +85,36 @@ impl Default for Lengths {
     }
 }
 
+/// Windows of the indicators beyond HAMA, in candles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExtraLengths {
+    /// Changes the RSI smooths over.
+    pub rsi: Length,
+    /// Quick average of the MACD.
+    pub macd_fast: Length,
+    /// Slow average of the MACD.
+    pub macd_slow: Length,
+    /// Average of the MACD itself.
+    pub macd_signal: Length,
+    /// The shorter average of the close.
+    pub ema_short: Length,
+    /// The longer one.
+    pub ema_long: Length,
+}
+
+impl Default for ExtraLengths {
+    fn default() -> Self {
+        Self {
+            rsi: Length(14),
+            macd_fast: Length(12),
+            macd_slow: Length(26),
+            macd_signal: Length(9),
+            ema_short: Length(20),
+            ema_long: Length(50),
+        }
+    }
+}
+
 /// Where one word ends and the next begins.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thresholds {

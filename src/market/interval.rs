@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::calendar::{date_of, first_of_month};
 use super::{OpenTime, TimeMs};
 
 /// Length of a candle, as the exchange offers it.
@@ -144,7 +145,7 @@ impl Interval {
         let ms = time.ms();
         match self {
             Self::Month1 => {
-                let (year, month) = year_and_month(ms.div_euclid(DAY_MS));
+                let (year, month, _) = date_of(ms.div_euclid(DAY_MS));
                 OpenTime::from_ms(first_of_month(year, month) * DAY_MS)
             }
             Self::W1 => OpenTime::from_ms(ms - (ms - FIRST_MONDAY_MS).rem_euclid(7 * DAY_MS)),
@@ -177,7 +178,7 @@ impl Interval {
     /// The candle `count` candles after (before, when negative) the one that opens at `open`.
     pub fn steps(self, open: OpenTime, count: i64) -> OpenTime {
         if self == Self::Month1 {
-            let (year, month) = year_and_month(open.ms().div_euclid(DAY_MS));
+            let (year, month, _) = date_of(open.ms().div_euclid(DAY_MS));
             let months = (year * 12 + month - 1).saturating_add(count);
             return OpenTime::from_ms(
                 first_of_month(months.div_euclid(12), months.rem_euclid(12) + 1) * DAY_MS,
@@ -193,7 +194,7 @@ impl Interval {
     pub fn count_between(self, earlier: OpenTime, later: OpenTime) -> i64 {
         if self == Self::Month1 {
             let months = |open: OpenTime| {
-                let (year, month) = year_and_month(open.ms().div_euclid(DAY_MS));
+                let (year, month, _) = date_of(open.ms().div_euclid(DAY_MS));
                 year * 12 + month
             };
             return months(later) - months(earlier);
@@ -211,34 +212,6 @@ impl fmt::Display for Interval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// Year and month (1 to 12) of the day `days` after 1970-01-01, by the proleptic Gregorian calendar.
-/// Counts in eras of 400 years that begin on 1 March, so that leap days fall at an era's year ends.
-fn year_and_month(days: i64) -> (i64, i64) {
-    let shifted = days + 719_468; // days from 0000-03-01
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
-    (year_of_era + era * 400 + i64::from(month <= 2), month)
-}
-
-/// Days from 1970-01-01 to the first of `month` (1 to 12) of `year`.
-fn first_of_month(year: i64, month: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let march_month = if month > 2 { month - 3 } else { month + 9 };
-    let day_of_year = (153 * march_month + 2) / 5;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 #[cfg(test)]

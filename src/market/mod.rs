@@ -1,6 +1,7 @@
 //! The vocabulary every room speaks: contracts, intervals, candles, and the commit rule of one candle series.
 //! Pure: no clock, no I/O, no async; time comes in as a value. Knows no other room.
 
+mod calendar;
 mod candle;
 mod csv;
 mod interval;

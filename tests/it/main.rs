@@ -13,6 +13,7 @@
 mod analyze;
 mod binance_adapter;
 mod commands;
+mod compat_api;
 mod demo;
 mod documents;
 mod door;

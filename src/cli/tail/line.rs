@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::market::TimeMs;
+
 /// How changes are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -33,7 +35,9 @@ struct Change {
 pub(super) fn line(item: &str) -> Result<String, serde_json::Error> {
     let change: Change = serde_json::from_str(item)?;
     // A close time is the candle's last millisecond; people know the boundary after it.
-    let time = time_of_day(change.candle_close_time.saturating_add(1));
+    let time = TimeMs::new(change.candle_close_time)
+        .plus_ms(1)
+        .time_of_day();
     let Change {
         seq,
         symbol,
@@ -48,7 +52,7 @@ pub(super) fn line(item: &str) -> Result<String, serde_json::Error> {
         (_, None) => "-".to_owned(),
     };
     Ok(format!(
-        "{time} {symbol} {interval} {previous} -> {recommendation} {what} #{seq}"
+        "{time}Z {symbol} {interval} {previous} -> {recommendation} {what} #{seq}"
     ))
 }
 
@@ -58,16 +62,6 @@ fn corrected(seqs: &[u64]) -> String {
         0 => "correction".to_owned(),
         _ => format!("correction of {}", seqs.join(",")),
     }
-}
-
-fn time_of_day(ms: i64) -> String {
-    let secs = ms.rem_euclid(86_400_000) / 1_000;
-    format!(
-        "{:02}:{:02}:{:02}Z",
-        secs / 3_600,
-        secs / 60 % 60,
-        secs % 60
-    )
 }
 
 #[cfg(test)]

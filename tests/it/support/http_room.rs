@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hamacast::clock::{ExchangeClock, Mono};
 use hamacast::engine::{Chart, EngineHandle, EngineInfo, SeriesQuery, Universe, WatchedContract};
-use hamacast::http::{HttpSettings, HttpState, Limits, router, serve};
+use hamacast::http::{CompatCache, HttpSettings, HttpState, Limits, router, serve};
 use hamacast::hub::{Hub, HubSettings};
 use hamacast::market::{Interval, OpenTime, SeriesKey, Symbol, TimeMs};
 use hamacast::signal::{
@@ -62,6 +62,7 @@ impl Room {
         let state = HttpState {
             store,
             engine,
+            compat: CompatCache::default(),
             hub,
             settings: Arc::new(settings(origins)),
             tasks: tasks.clone(),
@@ -100,15 +101,32 @@ impl Room {
 
     /// Resolves while a request is being answered: each holds the engine's handle until it is.
     pub(crate) async fn in_flight(&self) {
+        self.in_flight_by(1).await;
+    }
+
+    /// As `in_flight`, with so many handles held; a request may hold two.
+    pub(crate) async fn in_flight_by(&self, handles: usize) {
         let idle = self.idle_handles;
         let waiting = async {
-            while self.universe.receiver_count() <= idle {
+            while self.universe.receiver_count() < idle + handles {
                 tokio::task::yield_now().await;
             }
         };
         let within = Duration::from_secs(10);
         let came = tokio::time::timeout(within, waiting).await;
         came.unwrap_or_else(|_| panic!("{idle} handles, and no request came"));
+    }
+
+    /// The 24 h changes of contracts, as the watch list tells them.
+    pub(crate) fn set_changes(&self, changes: &[(&str, f64)]) {
+        let mut universe = universe();
+        for (name, change_pct) in changes {
+            let wanted = Symbol::parse(name).unwrap();
+            let mut contracts = universe.contracts.iter_mut();
+            let contract = contracts.find(|contract| contract.symbol == wanted);
+            contract.unwrap().change_pct_24h = Some(*change_pct);
+        }
+        self.universe.send_replace(Arc::new(universe));
     }
 
     /// Names of an object's fields, sorted.
@@ -201,6 +219,8 @@ fn settings(origins: &[&str]) -> HttpSettings {
             replay_changes: 10_000,
             kept_changes: 20,
         },
+        cache_ttl_secs: 300,
+        scheduler_interval_minutes: 5,
     }
 }
 

@@ -1,0 +1,104 @@
+//! The envelope every answer of the compatible API comes in: `code` 1 and data, or `code` 0 and the reason.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::engine::EngineGone;
+use crate::http::problem::Problem;
+
+/// An answer.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct Envelope<T> {
+    /// Always 1.
+    #[schema(example = 1)]
+    code: u8,
+    /// Always `success`.
+    #[schema(value_type = String, example = "success")]
+    msg: &'static str,
+    /// The answer itself.
+    data: T,
+}
+
+/// What every call of the compatible API answers with.
+pub(super) type Answer<T> = Result<Json<Envelope<T>>, Failure>;
+
+impl<T> Envelope<T> {
+    /// A success.
+    pub(super) const fn of(data: T) -> Json<Self> {
+        Json(Self {
+            code: 1,
+            msg: "success",
+            data,
+        })
+    }
+}
+
+/// An error as the envelope says it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct FailureEnvelope {
+    /// Always 0.
+    #[schema(example = 0)]
+    code: u8,
+    /// What went wrong, with what, and what is allowed.
+    msg: String,
+    /// Always null.
+    #[schema(value_type = Option<Object>)]
+    data: (),
+}
+
+/// Why a call was refused, or could not be answered.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{msg}")]
+pub(in crate::http) struct Failure {
+    status: StatusCode,
+    msg: String,
+}
+
+impl Failure {
+    /// A failure with its HTTP status.
+    pub(super) const fn new(status: StatusCode, msg: String) -> Self {
+        Self { status, msg }
+    }
+
+    /// 400: `msg` names what is wrong and what is allowed.
+    pub(super) const fn bad_request(msg: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, msg)
+    }
+
+    /// 503: try again in a few seconds.
+    pub(super) const fn unavailable(msg: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, msg)
+    }
+}
+
+/// The own API's refusals, in the envelope.
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        let (status, msg) = problem.into_parts();
+        Self::new(status, msg)
+    }
+}
+
+impl From<EngineGone> for Failure {
+    fn from(gone: EngineGone) -> Self {
+        Self::unavailable(gone.to_string())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let body = FailureEnvelope {
+            code: 0,
+            msg: self.msg,
+            data: (),
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = HeaderValue::from_static("5");
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
+    }
+}
