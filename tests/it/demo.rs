@@ -63,24 +63,7 @@ async fn a_reader_cut_off_at_random_has_exactly_the_log_and_the_candles_are_the_
     );
 
     let mut reader = Reader::new(demo.address.clone());
-    let begun = Instant::now();
-    let mut resident = vec![resident_mib(demo.id())];
-    for quarter in 1..=4 {
-        let until = begun + Duration::from_secs(seconds) * quarter / 4;
-        while Instant::now() < until {
-            reader.connect_for_a_while().await;
-        }
-        resident.push(resident_mib(demo.id()));
-    }
-    // The made-up market begins at the wall clock's time, so how much happens in a span differs from run to run.
-    while reader.record.len() < 20 {
-        reader.connect_for_a_while().await;
-        assert!(
-            begun.elapsed() < Duration::from_secs(seconds + 300),
-            "hardly a change"
-        );
-    }
-    let took_s = begun.elapsed().as_secs();
+    let (took_s, resident) = read_with_cuts(&mut reader, seconds, demo.id()).await;
     let log = reader.catch_up_with_the_log().await;
     assert_eq!(reader.record, log, "one for one, in order");
     println!(
@@ -107,6 +90,32 @@ async fn a_reader_cut_off_at_random_has_exactly_the_log_and_the_candles_are_the_
         stats["totals"]["weight_peak"]
     );
     println!("resident: {resident:?} MiB, when all were live and after each quarter");
+    end_cleanly(demo);
+}
+
+/// Reads for so long, and until it has enough changes; how long it took, and the resident memory after each quarter.
+async fn read_with_cuts(reader: &mut Reader, seconds: u64, pid: u32) -> (u64, Vec<u64>) {
+    let begun = Instant::now();
+    let mut resident = vec![resident_mib(pid)];
+    for quarter in 1..=4 {
+        let until = begun + Duration::from_secs(seconds) * quarter / 4;
+        while Instant::now() < until {
+            reader.connect_for_a_while().await;
+        }
+        resident.push(resident_mib(pid));
+    }
+    // The made-up market begins at the wall clock's time, so how much happens in a span differs from run to run.
+    while reader.record.len() < 20 {
+        reader.connect_for_a_while().await;
+        assert!(
+            begun.elapsed() < Duration::from_secs(seconds + 300),
+            "hardly a change"
+        );
+    }
+    (begun.elapsed().as_secs(), resident)
+}
+
+fn end_cleanly(demo: Server) {
     let (code, took) = demo.terminate();
     println!(
         "SIGTERM: ended after {:.2} s (promised: 5)",
