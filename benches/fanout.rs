@@ -353,31 +353,11 @@ fn change(candle: i64) -> anyhow::Result<Write> {
 fn result() -> anyhow::Result<Write> {
     let key = key()?;
     let result = SignalResult {
-        symbol: key.symbol,
-        interval: key.interval,
         status: SeriesStatus::Live,
         recommendation: Some(Recommendation::Hold),
         confidence: Some(0.3),
         price: Some(1.5),
-        hama_open: None,
-        hama_high: None,
-        hama_low: None,
-        hama_close: None,
-        ma: None,
-        deviation_pct: None,
-        body_color: None,
-        ma_trend: None,
-        last_cross_direction: 0,
-        last_cross_time: None,
-        bollinger: None,
-        candle_open_time: None,
-        candle_close_time: None,
-        change_seq: hamacast::signal::Seq::NONE,
-        changed_at: None,
-        holes: 0,
-        history: None,
-        event_time: TimeMs::new(0),
-        live: None,
+        ..SignalResult::warming(&key, TimeMs::new(0))
     };
     Ok(Write::Result {
         result: Box::new(result),

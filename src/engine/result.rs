@@ -1,43 +1,12 @@
 //! A series as a result: what the last closed candle says, and what the open one would.
 
 use super::watched::Watched;
-use crate::market::{SeriesKey, SeriesStatus, TimeMs};
-use crate::signal::{Seq, SignalResult};
-
-/// The result of a series nothing is known of yet.
-pub(super) fn empty(key: &SeriesKey, event_time: TimeMs) -> SignalResult {
-    SignalResult {
-        symbol: key.symbol.clone(),
-        interval: key.interval,
-        status: SeriesStatus::Warming,
-        recommendation: None,
-        confidence: None,
-        price: None,
-        hama_open: None,
-        hama_high: None,
-        hama_low: None,
-        hama_close: None,
-        ma: None,
-        deviation_pct: None,
-        body_color: None,
-        ma_trend: None,
-        last_cross_direction: 0,
-        last_cross_time: None,
-        bollinger: None,
-        candle_open_time: None,
-        candle_close_time: None,
-        change_seq: Seq::NONE,
-        changed_at: None,
-        holes: 0,
-        history: None,
-        event_time,
-        live: None,
-    }
-}
+use crate::market::TimeMs;
+use crate::signal::SignalResult;
 
 /// The result of a live series.
 pub(super) fn of(watched: &Watched, event_time: TimeMs) -> SignalResult {
-    let mut result = empty(watched.key(), event_time);
+    let mut result = SignalResult::warming(watched.key(), event_time);
     result.status = watched.status();
     result.history = watched.history();
     result.holes = watched.series().bridged();

@@ -112,6 +112,37 @@ pub struct SignalResult {
 }
 
 impl SignalResult {
+    /// The result of a series nothing is known of yet.
+    pub fn warming(key: &SeriesKey, event_time: TimeMs) -> Self {
+        Self {
+            symbol: key.symbol.clone(),
+            interval: key.interval,
+            status: SeriesStatus::Warming,
+            recommendation: None,
+            confidence: None,
+            price: None,
+            hama_open: None,
+            hama_high: None,
+            hama_low: None,
+            hama_close: None,
+            ma: None,
+            deviation_pct: None,
+            body_color: None,
+            ma_trend: None,
+            last_cross_direction: 0,
+            last_cross_time: None,
+            bollinger: None,
+            candle_open_time: None,
+            candle_close_time: None,
+            change_seq: super::Seq::NONE,
+            changed_at: None,
+            holes: 0,
+            history: None,
+            event_time,
+            live: None,
+        }
+    }
+
     /// The series it is of.
     pub fn key(&self) -> SeriesKey {
         SeriesKey::new(self.symbol.clone(), self.interval)

@@ -39,31 +39,10 @@ fn change(symbol: &str, candle: i64) -> Write {
 
 fn result(symbol: &str, occasion: Occasion) -> Write {
     let result = SignalResult {
-        symbol: key(symbol).symbol,
-        interval: Interval::M15,
         status: SeriesStatus::Live,
         recommendation: Some(Recommendation::Buy),
-        confidence: None,
-        price: None,
-        hama_open: None,
-        hama_high: None,
-        hama_low: None,
-        hama_close: None,
-        ma: None,
-        deviation_pct: None,
-        body_color: None,
-        ma_trend: None,
         last_cross_direction: 1,
-        last_cross_time: None,
-        bollinger: None,
-        candle_open_time: None,
-        candle_close_time: None,
-        change_seq: Seq::NONE,
-        changed_at: None,
-        holes: 0,
-        history: None,
-        event_time: TimeMs::new(0),
-        live: None,
+        ..SignalResult::warming(&key(symbol), TimeMs::new(0))
     };
     Write::Result {
         result: Box::new(result),

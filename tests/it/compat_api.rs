@@ -229,24 +229,8 @@ async fn figures_are_of_the_candle_the_result_is_of() {
 #[tokio::test]
 async fn what_has_no_history_yet_is_null() {
     let (room, mut queries) = room().await;
-    let young = SignalResult {
-        status: SeriesStatus::Warming,
-        recommendation: None,
-        confidence: None,
-        price: None,
-        hama_open: None,
-        hama_high: None,
-        hama_low: None,
-        hama_close: None,
-        ma: None,
-        deviation_pct: None,
-        last_cross_direction: 0,
-        last_cross_time: None,
-        candle_open_time: None,
-        candle_close_time: None,
-        live: None,
-        ..result("ETHUSDT", M15)
-    };
+    let known = result("ETHUSDT", M15);
+    let young = SignalResult::warming(&known.key(), known.event_time);
     room.write(vec![written(young)]);
     let work = analyze(&room, json!({"symbol": "ETHUSDT"}));
     let ((status, answer), _) = with_engine(&mut queries, work).await;

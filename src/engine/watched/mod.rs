@@ -96,7 +96,7 @@ pub(super) struct Watched {
 impl Watched {
     /// A series nothing is known of yet; its first, empty result is written.
     pub(super) fn new(key: SeriesKey, rank: usize, now: &Moment, out: &mut Vec<Effect>) -> Self {
-        let result = super::result::empty(&key, now.exchange);
+        let result = SignalResult::warming(&key, now.exchange);
         out.push(Effect::result(result.clone(), Occasion::Status));
         Self {
             series: Series::new(key.interval),

@@ -3,7 +3,7 @@
 
 use hamacast::market::{Interval, OpenTime, SeriesKey, SeriesStatus, Symbol};
 use hamacast::signal::{
-    Correction, FeedState, FeedStatus, LiveView, Recommendation, Seq, SeriesCounts, SignalChange,
+    Correction, FeedState, FeedStatus, LiveView, Recommendation, SeriesCounts, SignalChange,
     SignalResult, Source, Stand, StoreState,
 };
 use hamacast::store::{Occasion, Write};
@@ -13,12 +13,9 @@ pub(crate) fn key(name: &str, interval: Interval) -> SeriesKey {
 }
 
 /// A live result on HOLD whose last closed candle opens at `open`, a second after its close and without a live part.
-pub(crate) fn result(key: SeriesKey, open: OpenTime) -> SignalResult {
-    let SeriesKey { symbol, interval } = key;
-    let close = interval.close_time(open);
+pub(crate) fn result(key: &SeriesKey, open: OpenTime) -> SignalResult {
+    let close = key.interval.close_time(open);
     SignalResult {
-        symbol,
-        interval,
         status: SeriesStatus::Live,
         recommendation: Some(Recommendation::Hold),
         confidence: Some(0.3),
@@ -29,19 +26,11 @@ pub(crate) fn result(key: SeriesKey, open: OpenTime) -> SignalResult {
         hama_close: Some(67_001.25),
         ma: Some(66_890.12),
         deviation_pct: Some(0.166),
-        body_color: None,
-        ma_trend: None,
         last_cross_direction: 1,
         last_cross_time: Some(open),
-        bollinger: None,
         candle_open_time: Some(open),
         candle_close_time: Some(close),
-        change_seq: Seq::NONE,
-        changed_at: None,
-        holes: 0,
-        history: None,
-        event_time: close.plus_ms(1_000),
-        live: None,
+        ..SignalResult::warming(key, close.plus_ms(1_000))
     }
 }
 

@@ -261,7 +261,7 @@ pub(crate) fn status(feed: FeedState) -> FeedStatus {
 pub(crate) fn result(name: &str, interval: Interval) -> SignalResult {
     SignalResult {
         live: Some(live(67_130.0)),
-        ..fixtures::result(key(name, interval), OpenTime::from_ms(OPEN_MS))
+        ..fixtures::result(&key(name, interval), OpenTime::from_ms(OPEN_MS))
     }
 }
 

@@ -365,7 +365,7 @@ pub(crate) fn items(message: &Value) -> Vec<Value> {
 
 /// A live result on HOLD.
 pub(crate) fn result(symbol: &str, interval: Interval) -> SignalResult {
-    fixtures::result(key(symbol, interval), OpenTime::from_ms(0))
+    fixtures::result(&key(symbol, interval), OpenTime::from_ms(0))
 }
 
 /// A result that warms up: everything is missing.

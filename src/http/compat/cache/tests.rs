@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::market::{Interval, SeriesStatus, TimeMs};
-use crate::signal::{Seq, SignalResult, Technical};
+use crate::market::{Interval, SeriesKey, SeriesStatus, TimeMs};
+use crate::signal::{SignalResult, Technical};
 
 const TTL_MS: u64 = 300_000;
 
@@ -14,32 +14,10 @@ fn btc() -> Symbol {
 }
 
 fn analysis(number: u64) -> GainerAnalysis {
+    let key = SeriesKey::new(btc(), Interval::M15);
     let result = SignalResult {
-        symbol: btc(),
-        interval: Interval::M15,
         status: SeriesStatus::Live,
-        recommendation: None,
-        confidence: None,
-        price: None,
-        hama_open: None,
-        hama_high: None,
-        hama_low: None,
-        hama_close: None,
-        ma: None,
-        deviation_pct: None,
-        body_color: None,
-        ma_trend: None,
-        last_cross_direction: 0,
-        last_cross_time: None,
-        bollinger: None,
-        candle_open_time: None,
-        candle_close_time: None,
-        change_seq: Seq::NONE,
-        changed_at: None,
-        holes: 0,
-        history: None,
-        event_time: TimeMs::default(),
-        live: None,
+        ..SignalResult::warming(&key, TimeMs::default())
     };
     let now = TimeMs::new(i64::try_from(number).unwrap() * 1_000);
     GainerAnalysis::of(Arc::new(result), &Technical::default(), now)
