@@ -5,16 +5,17 @@ use super::items;
 use super::session::{Phase, SessionId};
 use super::shard::Shard;
 use super::topic::Topic;
+use crate::store::ResetReason;
 
 impl Shard {
     /// Every signal stream is told, then gets its snapshot and `live`.
-    pub(super) fn reset_all(&mut self) {
+    pub(super) fn reset_all(&mut self, reason: ResetReason) {
         for id in self.sessions.ids() {
-            self.reset(id);
+            self.reset(id, reason);
         }
     }
 
-    fn reset(&mut self, id: SessionId) {
+    fn reset(&mut self, id: SessionId, reason: ResetReason) {
         self.replaying.remove(&id);
         self.holding.remove(&id);
         let Some(session) = self.sessions.get_mut(id) else {
@@ -33,7 +34,7 @@ impl Shard {
         let mut builder = Builder::new(&self.topics, session.form);
         for topic in topics.iter().filter(|topic| topic.is_numbered()) {
             if let Some(topic) = self.topics.id(topic) {
-                builder.one(topic, &items::reset(self.world.at(), "log_lost"));
+                builder.one(topic, &items::reset(self.world.at(), reason.word()));
             }
         }
         let bytes = builder.finish().bytes;

@@ -155,7 +155,7 @@ impl Shard {
         self.flush(&std::mem::take(news));
         self.world.apply(batch, news);
         news.events.retain(|event| !event.is_numbered()); // the snapshots show them
-        self.reset_all();
+        self.reset_all(batch.reset);
     }
 
     fn hear_all(&mut self, first: Word, words: &mut mpsc::Receiver<Word>) {

@@ -252,7 +252,7 @@ impl World {
                 let item = [head.as_bytes(), newest.body()].concat().into();
                 news.events.push(Event::FirstLive(key.clone(), item));
             }
-            Occasion::Update | Occasion::Close | Occasion::Status => {}
+            Occasion::Update | Occasion::Close | Occasion::Status | Occasion::Sweep => {}
         }
         self.series.insert(key.clone(), newest);
         news.results.insert(key);

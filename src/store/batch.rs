@@ -1,9 +1,15 @@
 //! What goes into the store and what comes out of it: writes from the engine, batches to the readers.
+//! And what comes back to the engine: whether it may speak, and from where on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::market::{SeriesKey, Symbol};
-use crate::signal::{Change, ChangeBody, Epoch, FeedStatus, Seq, SignalResult};
+use serde::{Deserialize, Serialize};
+
+use crate::market::{SeriesKey, Symbol, TimeMs};
+use crate::signal::{
+    Change, ChangeBody, Epoch, FeedStatus, Recommendation, Seq, SignalResult, Stand, Technical,
+};
 
 /// Why a result is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,8 +20,69 @@ pub enum Occasion {
     Close,
     /// The series' status changed.
     Status,
+    /// The sweep writes every result again.
+    Sweep,
     /// The series became live for the first time: its subscribers get a snapshot, no change.
     FirstLive,
+}
+
+/// Up to where the log is complete for a series: every change at a close after it is still to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// Close time of a candle.
+    pub close_time: TimeMs,
+    /// What held after it.
+    pub recommendation: Recommendation,
+}
+
+/// What readers were told of a series, by the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// Up to where the log is complete.
+    pub base: Base,
+    /// The changes that were told as they hold after all corrections, oldest first: those still remembered.
+    pub stands: Vec<Stand>,
+    /// Corrections given per candle, by its close time.
+    pub revisions: BTreeMap<TimeMs, u32>,
+}
+
+/// What readers were told of every series that has been live in this epoch.
+pub type ToldOfAll = BTreeMap<SeriesKey, Told>;
+
+/// Whether what the engine says reaches anybody. The store decides: of several engines one speaks.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Voice {
+    /// Another engine speaks: keep warm and say nothing.
+    Silent,
+    /// Speak, beginning with every change after what was told, after the mark `Write::Turn(turn)`.
+    Speaking {
+        /// Number of this leave to speak; what stands before its mark was said under an older one and is dropped.
+        turn: u64,
+        /// What was told so far; a series that is not in it has never been live.
+        told: Arc<ToldOfAll>,
+    },
+}
+
+/// Why the numbering began anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetReason {
+    /// The log, or its tail, was lost.
+    LogLost,
+    /// Redis is away: this process numbers its own readers' changes meanwhile.
+    StoreAway,
+    /// Redis is back, and its numbering holds again.
+    StoreBack,
+}
+
+impl ResetReason {
+    /// The word readers see.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::LogLost => "log_lost",
+            Self::StoreAway => "store_away",
+            Self::StoreBack => "store_back",
+        }
+    }
 }
 
 /// One thing the engine says happened.
@@ -30,6 +97,15 @@ pub enum Write {
         /// Why it is written.
         occasion: Occasion,
     },
+    /// The figures beside HAMA of the same closed candle as the result that follows, for the compatible cache.
+    Technical {
+        /// The contract; the interval is the primary one.
+        symbol: Symbol,
+        /// The figures.
+        technical: Box<Technical>,
+    },
+    /// What follows is said by this leave to speak.
+    Turn(u64),
     /// The contract was delisted; its last result stays, with status ended.
     Ended(SeriesKey),
     /// The watch list changed; results of removed contracts are forgotten.
@@ -71,6 +147,8 @@ pub enum Item {
 /// What one burst of writes became: every change, then at most one result of each series, then the rest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
+    /// Why the numbering is another than in the batch before; says nothing when it is the same.
+    pub reset: ResetReason,
     /// The numbering in force.
     pub epoch: Epoch,
     /// Number of the newest change once this batch is applied.

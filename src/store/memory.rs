@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
-use super::batch::{Batch, Item, Occasion, Write};
+use super::batch::{Batch, Item, Occasion, ResetReason, Write};
 use super::log::{ChangeFilter, ChangeLog, ChangesPage, Gone};
 use super::published::Published;
 use crate::market::{SeriesKey, Symbol, TimeMs};
@@ -84,6 +84,7 @@ impl MemoryStore {
         }
         items.extend(burst.rest);
         let batch = Batch {
+            reset: ResetReason::LogLost,
             epoch: log.epoch().clone(),
             head: log.head(),
             items,
@@ -122,6 +123,8 @@ impl Burst {
             match write {
                 Write::Change(body) => burst.changes.push(body),
                 Write::Result { result, occasion } => burst.add_result(*result, occasion),
+                // Memory has one engine and no cache of its own: neither means anything here.
+                Write::Technical { .. } | Write::Turn(_) => {}
                 Write::Ended(key) => burst.rest.push(Item::Ended(key)),
                 Write::Symbols { added, removed } => {
                     burst
@@ -173,8 +176,9 @@ const fn rank(occasion: Occasion) -> u8 {
     match occasion {
         Occasion::Update => 0,
         Occasion::Close => 1,
-        Occasion::Status => 2,
-        Occasion::FirstLive => 3,
+        Occasion::Sweep => 2,
+        Occasion::Status => 3,
+        Occasion::FirstLive => 4,
     }
 }
 

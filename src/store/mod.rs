@@ -8,7 +8,7 @@ mod log;
 mod memory;
 mod published;
 
-pub use batch::{Batch, Item, Occasion, Write};
+pub use batch::{Base, Batch, Item, Occasion, ResetReason, Told, ToldOfAll, Voice, Write};
 pub use log::{ChangeFilter, ChangesPage, Gone};
 pub use memory::MemoryStore;
 pub use published::Published;

@@ -9,7 +9,7 @@ use hamacast::signal::{
     Change, ChangeBody, Correction, Epoch, FeedState, FeedStatus, Recommendation, Seq,
     SeriesCounts, SignalChange, Source, Stand, StoreState,
 };
-use hamacast::store::{Batch, Item, Occasion};
+use hamacast::store::{Batch, Item, Occasion, ResetReason};
 
 use crate::support::hub::{Client, TestHub, result, settings};
 
@@ -80,6 +80,7 @@ fn correction() -> Change {
 
 fn batch(epoch: &str, head: u64, items: Vec<Item>) -> Batch {
     Batch {
+        reset: ResetReason::LogLost,
         epoch: Epoch::new(epoch),
         head: Seq::new(head),
         items,

@@ -126,7 +126,13 @@ impl Storm {
                     }
                     self.results.insert(result.key(), *result);
                 }
-                Effect::Write(Write::Ended(_) | Write::Symbols { .. } | Write::Status(_))
+                Effect::Write(
+                    Write::Technical { .. }
+                    | Write::Turn(_)
+                    | Write::Ended(_)
+                    | Write::Symbols { .. }
+                    | Write::Status(_),
+                )
                 | Effect::Watch(_) => {}
             }
         }

@@ -138,7 +138,13 @@ impl World {
                 Effect::Write(Write::Result { result, occasion }) => {
                     self.results.push((*result, occasion));
                 }
-                Effect::Write(Write::Ended(_) | Write::Symbols { .. } | Write::Status(_))
+                Effect::Write(
+                    Write::Technical { .. }
+                    | Write::Turn(_)
+                    | Write::Ended(_)
+                    | Write::Symbols { .. }
+                    | Write::Status(_),
+                )
                 | Effect::Watch(_) => {}
             }
         }
