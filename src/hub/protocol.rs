@@ -28,6 +28,9 @@ impl RequestId {
 pub(super) struct Cursor {
     pub(super) epoch: Epoch,
     pub(super) seq: Seq,
+    /// How often the log's tail had been read when this cursor was first held; none: it was not.
+    #[serde(skip)]
+    pub(super) held_at_read: Option<u64>,
 }
 
 /// What a client asks.

@@ -79,13 +79,18 @@ impl<'a> Asked<'a> {
 impl Shard {
     /// Whether and what `topics` can resume from `since`, up to `until`.
     pub(super) fn plan(&self, topics: &[Topic], since: &Cursor, until: Seq) -> Plan {
+        let sure = self.is_sure(since);
         if since.epoch != *self.world.epoch() {
-            return Plan::Anew("epoch");
+            return if sure {
+                Plan::Anew("epoch")
+            } else {
+                Plan::Wait
+            };
         }
         if since.seq > self.world.head() {
             let published = self.store.published();
             let known = published.epoch == since.epoch && since.seq <= published.seq;
-            return if known {
+            return if known || !sure {
                 Plan::Wait
             } else {
                 Plan::Anew("ahead")
@@ -100,6 +105,14 @@ impl Shard {
             Some(missed) if missed > self.settings.limits.replay_max => Plan::Anew("too_many"),
             Some(missed) => Plan::Replay(missed),
         }
+    }
+
+    /// Whether a cursor we do not know is unknown to the log too: another process writes it, and a reader that comes from
+    /// another hub may be ahead of ours. Two reads on, one of them began after the question.
+    pub(super) fn is_sure(&self, since: &Cursor) -> bool {
+        self.store
+            .tail_reads()
+            .is_none_or(|now| since.held_at_read.is_some_and(|then| now >= then + 2))
     }
 
     /// How many changes match. One more than a replay may have is enough to know.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::build::Builder;
 use super::close::CloseReason;
 use super::items;
-use super::protocol::Request;
+use super::protocol::{Ask, Cursor, Request};
 use super::read_log::Piece;
 use super::session::{Session, SessionId};
 use super::shard::{Shard, later};
@@ -27,7 +27,7 @@ enum Stage {
     /// The log has not been read up to the request's cursor. The connection's own streams stopped at `position`.
     Ahead {
         request: Request,
-        since: Seq,
+        since: Cursor,
         position: Seq,
         give_up_at: Mono,
     },
@@ -87,11 +87,11 @@ impl Replay {
         }
     }
 
-    /// Whether the log has reached the held cursor.
-    pub(super) fn is_reached(&self, head: Seq) -> bool {
-        match self.stage {
-            Stage::Ahead { since, .. } => since <= head,
-            Stage::Missed { .. } | Stage::CatchUp { .. } => false,
+    /// The cursor that is held.
+    pub(super) fn held(&self) -> Option<&Cursor> {
+        match &self.stage {
+            Stage::Ahead { since, .. } => Some(since),
+            Stage::Missed { .. } | Stage::CatchUp { .. } => None,
         }
     }
 
@@ -123,7 +123,11 @@ impl Replay {
 
 impl Shard {
     /// The log has not reached the request's cursor: until it has, the connection gets nothing with a number.
-    pub(super) fn hold(&mut self, id: SessionId, request: Request, since: Seq) {
+    pub(super) fn hold(&mut self, id: SessionId, mut request: Request, mut since: Cursor) {
+        since.held_at_read = since.held_at_read.or(self.store.tail_reads());
+        if let Ask::Subscribe { since: asked, .. } = &mut request.ask {
+            *asked = Some(since.clone());
+        }
         let stage = Stage::Ahead {
             request,
             since,

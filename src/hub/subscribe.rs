@@ -78,7 +78,7 @@ impl Shard {
         let until = held_at.map_or(self.world.head(), |at| self.quiet_until(id, at));
         let new = self.new_of(id, &topics);
         match self.plan(&new, since, until) {
-            Plan::Wait => self.hold(id, request, since.seq),
+            Plan::Wait => self.hold(id, request, since.clone()),
             Plan::Anew(_) if held_at.is_some() => {
                 // The snapshots would be ahead of what the own streams missed: its turn comes after that.
                 if let Some(session) = self.open_session(id) {
@@ -119,10 +119,17 @@ impl Shard {
 
     /// The log went on, or a heartbeat is due: what was held may go on.
     pub(super) fn look_at_held(&mut self, id: SessionId) {
-        let head = self.world.head();
+        let held = self
+            .sessions
+            .get(id)
+            .and_then(|s| s.replay.as_ref()?.held());
+        let may_go_on = held.is_some_and(|since| {
+            let reached = since.epoch == *self.world.epoch() && since.seq <= self.world.head();
+            reached || self.store.tail_reads().is_some() && self.is_sure(since)
+        });
         let replay = self.sessions.get_mut(id).and_then(|s| s.replay.as_mut());
         if let Some(request) = replay
-            .filter(|replay| replay.is_reached(head))
+            .filter(|_| may_go_on)
             .and_then(|replay| replay.take_request())
         {
             self.holding.remove(&id);

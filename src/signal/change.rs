@@ -207,6 +207,18 @@ impl ChangeBody {
         }
     }
 
+    /// Close time of the candle since which what it says holds: a correction may take the last change back and leave
+    /// an older one standing, which it does not name; then its own candle's.
+    pub fn changed_at(&self) -> TimeMs {
+        match self {
+            Self::Signal(change) => change.candle_close_time,
+            Self::Correction(correction) => correction
+                .stands
+                .last()
+                .map_or(correction.candle_close_time, |s| s.candle_close_time),
+        }
+    }
+
     /// Its identity.
     pub fn id(&self) -> ChangeId {
         let revision = match self {

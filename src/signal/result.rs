@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Recommendation;
+use super::change::{Change, ChangeBody, SignalChange};
+use super::{Recommendation, confidence};
 use crate::indicator::{BandState, BodyColor, MaTrend};
 use crate::market::{Interval, OpenTime, SeriesKey, SeriesStatus, Symbol, TimeMs};
 
@@ -112,6 +113,40 @@ pub struct SignalResult {
 }
 
 impl SignalResult {
+    /// This result as it must look once `change` is known: a reader of the log may have it before the result that shows
+    /// it. What a change does not say stays as it was until that result comes.
+    #[must_use]
+    pub fn after(&self, change: &Change) -> Self {
+        if change.seq <= self.change_seq {
+            return self.clone();
+        }
+        let mut result = self.clone();
+        (result.change_seq, result.changed_at) = (change.seq, Some(change.body.changed_at()));
+        match &change.body {
+            ChangeBody::Signal(signal) => result.take_signal(signal),
+            ChangeBody::Correction(correction) => {
+                let deviation_pct = self.deviation_pct.unwrap_or(0.0);
+                result.recommendation = Some(correction.recommendation);
+                result.confidence = Some(confidence(correction.recommendation, deviation_pct));
+            }
+        }
+        result
+    }
+
+    fn take_signal(&mut self, signal: &SignalChange) {
+        self.recommendation = Some(signal.recommendation);
+        self.confidence = Some(signal.confidence);
+        self.price = Some(signal.price);
+        self.hama_close = Some(signal.hama_close);
+        self.ma = Some(signal.ma);
+        self.deviation_pct = Some(signal.deviation_pct);
+        self.candle_open_time = Some(signal.candle_open_time);
+        self.candle_close_time = Some(signal.candle_close_time);
+        self.last_cross_direction = signal.last_cross_direction;
+        self.last_cross_time = signal.last_cross_time;
+        self.event_time = signal.event_time;
+    }
+
     /// The result of a series nothing is known of yet.
     pub fn warming(key: &SeriesKey, event_time: TimeMs) -> Self {
         Self {

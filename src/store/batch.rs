@@ -35,6 +35,16 @@ pub struct Base {
     pub recommendation: Recommendation,
 }
 
+impl Base {
+    /// The base a first live result sets; none when it has no closed candle.
+    pub(crate) fn of(result: &SignalResult) -> Option<Self> {
+        Some(Self {
+            close_time: result.candle_close_time?,
+            recommendation: result.recommendation?,
+        })
+    }
+}
+
 /// What readers were told of a series, by the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {

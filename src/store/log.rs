@@ -1,9 +1,10 @@
 //! The log of changes: numbered from 1 without a hole, each identity once, the newest kept.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::market::{Interval, SeriesKey, Symbol, TimeMs};
+use super::ledger::Ledger;
+use crate::market::{Interval, SeriesKey, Symbol};
 use crate::signal::{Change, ChangeBody, Epoch, Seq};
 
 /// Which changes a reader asks for; a missing part matches everything.
@@ -57,107 +58,65 @@ pub struct Gone {
     pub kept_from: Seq,
 }
 
-#[derive(Debug, Clone)]
-struct LastOfSeries {
-    seq: Seq,
-    close_time: TimeMs,
-}
-
 /// The log itself; the store guards it.
 #[derive(Debug)]
 pub(super) struct ChangeLog {
-    epoch: Epoch,
+    pub(super) ledger: Ledger,
     kept: VecDeque<Arc<Change>>,
     max_kept: usize,
-    head: Seq,
-    last: HashMap<SeriesKey, LastOfSeries>,
-    /// Corrections given per candle, so that one identity is never numbered twice.
-    revisions: HashMap<SeriesKey, HashMap<TimeMs, u32>>,
 }
 
 impl ChangeLog {
     pub(super) fn new(epoch: Epoch, max_kept: usize) -> Self {
         Self {
-            epoch,
+            ledger: Ledger::new(epoch),
             kept: VecDeque::new(),
             max_kept,
-            head: Seq::NONE,
-            last: HashMap::new(),
-            revisions: HashMap::new(),
         }
     }
 
+    /// An empty log that goes on by `ledger`.
+    pub(super) fn begin_again(&mut self, ledger: Ledger) {
+        self.ledger = ledger;
+        self.kept.clear();
+    }
+
     pub(super) fn epoch(&self) -> &Epoch {
-        &self.epoch
+        self.ledger.epoch()
     }
 
     pub(super) fn head(&self) -> Seq {
-        self.head
+        self.ledger.head()
     }
 
     pub(super) fn kept_from(&self) -> Seq {
         self.kept
             .front()
-            .map_or(self.head.next(), |oldest| oldest.seq)
-    }
-
-    /// Number and close time of the series' last change.
-    pub(super) fn last_of(&self, key: &SeriesKey) -> (Seq, Option<TimeMs>) {
-        self.last
-            .get(key)
-            .map_or((Seq::NONE, None), |last| (last.seq, Some(last.close_time)))
+            .map_or(self.head().next(), |oldest| oldest.seq)
     }
 
     /// Gives `body` the next number. None when its identity has a number already.
     pub(super) fn append(&mut self, body: ChangeBody) -> Option<Arc<Change>> {
-        let key = body.key().clone();
-        let (prev_seq, last_close) = self.last_of(&key);
-        let (close_time, corrects) = match &body {
-            ChangeBody::Signal(change) => {
-                if last_close.is_some_and(|last| change.candle_close_time <= last) {
-                    return None;
-                }
-                (change.candle_close_time, Vec::new())
-            }
-            ChangeBody::Correction(correction) => {
-                let told = self.revisions.entry(key.clone()).or_default();
-                if told
-                    .get(&correction.candle_close_time)
-                    .is_some_and(|last| correction.revision <= *last)
-                {
-                    return None;
-                }
-                told.insert(correction.candle_close_time, correction.revision);
-                let newest = correction
-                    .stands
-                    .last()
-                    .map(|stand| stand.candle_close_time);
-                let corrects = self.numbers_of(&key, &correction.corrects);
-                let stands = last_close.filter(|last| !correction.corrects.contains(last));
-                let close_time = newest.max(stands).or(last_close);
-                (close_time.unwrap_or(correction.candle_close_time), corrects)
-            }
-        };
-        self.head = self.head.next();
-        let change = Arc::new(Change {
-            seq: self.head,
-            prev_seq,
-            epoch: self.epoch.clone(),
-            corrects,
-            body,
-        });
-        self.last.insert(
-            key,
-            LastOfSeries {
-                seq: self.head,
-                close_time,
-            },
-        );
+        let change = self.ledger.number(body)?;
+        self.keep(change.clone());
+        Some(change)
+    }
+
+    /// Takes in a change that was numbered elsewhere. False: it is known already.
+    pub(super) fn follow(&mut self, change: &Arc<Change>) -> bool {
+        if change.seq <= self.head() {
+            return false;
+        }
+        self.ledger.note(change);
+        self.keep(change.clone());
+        true
+    }
+
+    fn keep(&mut self, change: Arc<Change>) {
         if self.kept.len() == self.max_kept {
             self.kept.pop_front();
         }
-        self.kept.push_back(change.clone());
-        Some(change)
+        self.kept.push_back(change);
     }
 
     pub(super) fn page(
@@ -168,11 +127,11 @@ impl ChangeLog {
     ) -> Result<ChangesPage, Gone> {
         let kept_from = self.kept_from();
         let trimmed = since != Seq::NONE && since.next() < kept_from;
-        if trimmed || since > self.head {
+        if trimmed || since > self.head() {
             return Err(Gone {
                 since,
-                epoch: self.epoch.clone(),
-                seq: self.head,
+                epoch: self.epoch().clone(),
+                seq: self.head(),
                 kept_from,
             });
         }
@@ -187,25 +146,14 @@ impl ChangeLog {
         let next = if changes.len() == limit {
             changes.last().map_or(since, |last| last.seq)
         } else {
-            self.head
+            self.head()
         };
         Ok(ChangesPage {
-            epoch: self.epoch.clone(),
-            seq: self.head,
+            epoch: self.epoch().clone(),
+            seq: self.head(),
             kept_from,
             changes,
             next,
         })
-    }
-
-    /// Numbers of the series' changes at these closes, as far as they are kept.
-    fn numbers_of(&self, key: &SeriesKey, closes: &[TimeMs]) -> Vec<Seq> {
-        self.kept
-            .iter()
-            .filter(|change| {
-                change.body.key() == key && closes.contains(&change.body.candle_close_time())
-            })
-            .map(|change| change.seq)
-            .collect()
     }
 }

@@ -4,8 +4,11 @@
 //! the published state and the log; nobody else writes. Memory is the store of one process; its numbering dies with it.
 
 mod batch;
+mod burst;
+mod ledger;
 mod log;
 mod memory;
+mod mirror;
 mod published;
 
 pub use batch::{Base, Batch, Item, Occasion, ResetReason, Told, ToldOfAll, Voice, Write};
@@ -49,6 +52,13 @@ impl Store {
     pub fn follow(&self) -> watch::Receiver<Arc<Published>> {
         match self {
             Self::Memory(store) => store.follow(),
+        }
+    }
+
+    /// How often the tail of a log that others write has been read; none for a log that is ours.
+    pub fn tail_reads(&self) -> Option<u64> {
+        match self {
+            Self::Memory(_) => None,
         }
     }
 
