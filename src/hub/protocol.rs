@@ -240,7 +240,8 @@ mod tests {
                 names: vec!["!signal_15m@arr".into()],
                 since: Some(Cursor {
                     epoch: Epoch::new("k3v9"),
-                    seq: Seq::new(1041)
+                    seq: Seq::new(1041),
+                    held_at_read: None,
                 }),
             }
         );
