@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::engine::{self, EngineHandle, EngineSettings, WatchList};
 use crate::exchange::Exchange;
 use crate::exchange::binance::{Binance, BinanceSettings};
-use crate::http::{self, CompatCache, HttpSettings, HttpState};
+use crate::http::{self, CompatCache, HttpSettings, HttpState, RedisNeed};
 use crate::hub::{Hub, HubSettings};
 use crate::simulator::Simulator;
 pub use crate::simulator::{LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
@@ -76,14 +76,17 @@ impl App {
         let store = Store::memory();
         let (hub, readers) = Hub::start(hub_settings(config), &store, &clock, tasks);
         let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
-        tasks.spawn("store writer", store.clone().write_all(inbox, readers));
+        tasks.spawn(
+            "store writer",
+            store.view().clone().write_all(inbox, readers),
+        );
         let engine = engine::start(engine_settings(config), exchange, clock, writes, tasks);
         let draining = CancellationToken::new();
         let state = HttpState {
             store: store.clone(),
             engine: engine.clone(),
             compat: CompatCache::default(),
-            hub: hub.clone(),
+            hub: Some(hub.clone()),
             settings: Arc::new(http_settings(config)),
             tasks: tasks.clone(),
             draining: draining.clone(),
@@ -251,6 +254,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         allowed_origins: config.access.allowed_origins.value.clone(),
         limits,
         cache_ttl_secs: config.redis.cache_ttl.value.as_secs(),
+        redis: RedisNeed::None,
         scheduler_interval_minutes: config.scheduler.interval.value.as_secs() / 60,
     }
 }

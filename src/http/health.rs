@@ -6,12 +6,16 @@ use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use super::state::HttpState;
+use super::state::{HttpState, RedisNeed};
+use crate::clock::Mono;
 use crate::market::SeriesStatus;
 use crate::signal::{FeedState, StoreState};
 
 /// Share of the primary interval's series that must be live, percent.
 const READY_PCT: usize = 95;
+
+/// A hub without Redis for so long is no longer ready.
+const AWAY_MS: u64 = 10_000;
 
 /// Why signals are not to be trusted now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -28,6 +32,12 @@ pub(super) enum Reason {
     /// No series is live.
     #[serde(rename = "feed down")]
     FeedDown,
+    /// The log has not been read yet.
+    #[serde(rename = "waiting for redis")]
+    WaitingForRedis,
+    /// An engine or a hub on its own has been without Redis, or a hub without any engine, for 10 s.
+    #[serde(rename = "redis away")]
+    RedisAway,
 }
 
 /// Whether signals can be trusted.
@@ -66,7 +76,7 @@ pub(super) async fn healthz() -> &'static str {
 /// Signals can be trusted
 ///
 /// 200 when they can, else 503 with the reasons: `warming` (less than 95 % of the primary interval's series live),
-/// `draining`, `stopped`, `feed down`.
+/// `draining`, `stopped`, `feed down`, `waiting for redis`, `redis away`.
 #[utoipa::path(
     get, path = "/readyz", tag = "operations",
     params(("verbose" = Option<bool>, Query, description = "lists every check", allow_reserved)),
@@ -121,6 +131,12 @@ impl Readiness {
                 ok: status.feed != FeedState::Down,
                 detail: format!("{} series live", status.series.live),
             },
+            Check {
+                name: Reason::WaitingForRedis,
+                ok: state.store.is_readable(),
+                detail: format!("store: {:?}", status.store).to_lowercase(),
+            },
+            redis_away(state),
         ];
         let reasons: Vec<_> = checks
             .iter()
@@ -138,6 +154,20 @@ impl Readiness {
     /// Whether every check passes.
     pub(super) fn is_ready(&self) -> bool {
         self.ready
+    }
+}
+
+/// A hub keeps its readers meanwhile, but a balancer should prefer another one.
+fn redis_away(state: &HttpState) -> Check {
+    let away_ms = state.store.away_since().map(|at| Mono::now().ms_since(at));
+    let is_long = away_ms.is_some_and(|ms| ms >= AWAY_MS);
+    Check {
+        name: Reason::RedisAway,
+        ok: !is_long || state.settings.redis == RedisNeed::None,
+        detail: match away_ms {
+            Some(ms) => format!("away for {} s", ms / 1_000),
+            None => "there, or not needed".to_owned(),
+        },
     }
 }
 

@@ -17,7 +17,7 @@ mod v1;
 pub use compat::CompatCache;
 pub use document::openapi_json;
 pub use serve::serve;
-pub use state::{HttpSettings, HttpState, Limits};
+pub use state::{HttpSettings, HttpState, Limits, RedisNeed};
 
 use axum::Router;
 use axum::extract::Request;

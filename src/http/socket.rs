@@ -111,6 +111,14 @@ fn open(state: &HttpState, mut request: Request, mode: Form, streams: Vec<String
         let detail = "the server is leaving; come back in a few seconds".to_owned();
         return Problem::unavailable("draining", detail).into_response();
     }
+    if !state.store.is_readable() {
+        let detail = "waiting for redis: the log has not been read yet".to_owned();
+        return Problem::unavailable("waiting-for-redis", detail).into_response();
+    }
+    let Some(hub) = state.hub.clone() else {
+        let detail = "this process has no feed; connect to a hub".to_owned();
+        return Problem::not_found("unknown-path", detail).into_response();
+    };
     let connecting = Connecting {
         mode,
         streams,
@@ -120,7 +128,6 @@ fn open(state: &HttpState, mut request: Request, mode: Form, streams: Vec<String
         Ok(turned_away) => turned_away,
         Err(problem) => return problem.into_response(),
     };
-    let hub = state.hub.clone();
     state.tasks.spawn_short("upgrade", async move {
         let Ok(Some((socket, read))) =
             tokio::time::timeout(UPGRADE_WITHIN, bare_socket(upgrade)).await
@@ -235,7 +242,7 @@ fn turned_away(state: &HttpState, headers: &HeaderMap) -> Result<Option<TurnedAw
     if !is_welcome(headers, &state.settings.allowed_origins) {
         return Ok(Some(TurnedAway::ForeignOrigin));
     }
-    if state.hub.connections() < state.settings.limits.connections {
+    if state.connections() < state.settings.limits.connections {
         return Ok(None);
     }
     if headers.contains_key(header::ORIGIN) {

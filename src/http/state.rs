@@ -30,8 +30,19 @@ pub struct HttpSettings {
     pub limits: Limits,
     /// How long the compatible API serves an analysis again, seconds.
     pub cache_ttl_secs: u64,
+    /// Whether signals can be trusted without Redis.
+    pub redis: RedisNeed,
     /// Minutes between full sweeps, as the compatible API shows them.
     pub scheduler_interval_minutes: u64,
+}
+
+/// What a process is without Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedisNeed {
+    /// As good: memory serves.
+    None,
+    /// Nothing to rely on: an engine or a hub on its own.
+    Full,
 }
 
 /// Limits clients should know.
@@ -62,8 +73,8 @@ pub struct HttpState {
     pub engine: EngineHandle,
     /// Analyses of the compatible API.
     pub compat: CompatCache,
-    /// Takes over the sockets of the feed.
-    pub hub: Hub,
+    /// Takes over the sockets of the feed; none in an engine on its own.
+    pub hub: Option<Hub>,
     /// Settings of the room.
     pub settings: Arc<HttpSettings>,
     /// Where upgrades are spawned; long polls end when it stops.
@@ -77,7 +88,7 @@ pub struct HttpState {
 impl HttpState {
     /// WebSocket readers connected now.
     pub(super) fn connections(&self) -> usize {
-        self.hub.connections()
+        self.hub.as_ref().map_or(0, Hub::connections)
     }
 
     /// Whether the program is on its way out.

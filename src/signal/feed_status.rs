@@ -57,7 +57,7 @@ impl SeriesCounts {
 }
 
 /// What the engine says of the feed.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct FeedStatus {
     /// How far it can be trusted.
     pub feed: FeedState,

@@ -118,6 +118,15 @@ impl Ledger {
         }
     }
 
+    /// Only these series have been live in this epoch.
+    pub(crate) fn keep_bases_of(&mut self, is_known: impl Fn(&SeriesKey) -> bool) {
+        for (key, told) in &mut self.series {
+            if !is_known(key) {
+                told.base = None;
+            }
+        }
+    }
+
     /// What readers were told of every series that has been live.
     pub(crate) fn told(&self) -> ToldOfAll {
         let told = self.series.iter().filter_map(|(key, account)| {

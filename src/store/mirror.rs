@@ -38,12 +38,6 @@ pub(super) struct Heard {
 }
 
 impl MemoryStore {
-    /// The numbering followed and the newest number taken.
-    pub(super) fn position(&self) -> (Epoch, Seq) {
-        let inner = self.inner();
-        (inner.log.epoch().clone(), inner.log.head())
-    }
-
     /// The numbering as it stands, to number on from.
     pub(super) fn ledger(&self) -> Ledger {
         self.inner().log.ledger.clone()

@@ -356,7 +356,7 @@ async fn a_new_epoch_resets_every_signal_stream_and_gives_snapshots() {
 #[tokio::test]
 async fn a_cursor_the_store_knows_and_the_hub_does_not_is_held_until_the_batch_comes() {
     let hub = TestHub::with(&PAIR, settings()).await;
-    let Store::Memory(store) = &hub.store;
+    let store = hub.store.view();
     let batch = store.write(vec![change("BTCUSDT", 1)]);
     let mut client = hub.client("/ws").await;
     let since = format!(r#""since":{{"epoch":"{}","seq":1}}"#, epoch(&hub));

@@ -20,7 +20,7 @@ fn epoch(hub: &TestHub) -> String {
 
 /// Numbered by the hub's store, but not handed to the shards: as a hub that reads the log a moment later.
 fn numbered(hub: &TestHub, writes: Vec<Write>) -> Batch {
-    let Store::Memory(store) = &hub.store;
+    let store = hub.store.view();
     store.write(writes)
 }
 

@@ -28,6 +28,7 @@ mod hub_seams;
 mod hub_sockets;
 mod hub_storm;
 mod openapi;
+mod redis_store;
 mod replay;
 mod rest;
 mod rest_refusals;

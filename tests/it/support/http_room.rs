@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use hamacast::clock::{ExchangeClock, Mono};
 use hamacast::engine::{Chart, EngineHandle, EngineInfo, SeriesQuery, Universe, WatchedContract};
-use hamacast::http::{CompatCache, HttpSettings, HttpState, Limits, router, serve};
+use hamacast::http::{
+    CompatCache, HttpSettings, HttpState, Limits, RedisNeed, router, serve,
+};
 use hamacast::hub::{Hub, HubSettings};
 use hamacast::market::{Interval, OpenTime, SeriesKey, Symbol, TimeMs};
 use hamacast::signal::{
@@ -63,7 +65,7 @@ impl Room {
             store,
             engine,
             compat: CompatCache::default(),
-            hub,
+            hub: Some(hub),
             settings: Arc::new(settings(origins)),
             tasks: tasks.clone(),
             draining: draining.clone(),
@@ -220,6 +222,7 @@ fn settings(origins: &[&str]) -> HttpSettings {
             kept_changes: 20,
         },
         cache_ttl_secs: 300,
+        redis: RedisNeed::None,
         scheduler_interval_minutes: 5,
     }
 }

@@ -1,0 +1,305 @@
+//! The engine that holds the lease: numbers its changes by the log, appends them, and keeps Redis' results fresh.
+//! Must hold: a change is numbered once. No answer to an append means that nobody knows: the log is asked which of the
+//! numbers it has before anything else is written. A result never goes out before the change it shows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::cache::Cache;
+use super::connect::CommandLink;
+use super::error::RedisError;
+use super::grant::Grant;
+use super::log::{self, Entry, EntryId, SeriesEntry};
+use super::scripts::{self, Burst, Refusal};
+use super::wire::{Beat, WatchedSeries};
+use super::keys;
+use super::settings::RedisSettings;
+use crate::clock::Mono;
+use crate::market::{SeriesKey, SeriesStatus, TimeMs};
+use crate::signal::{Change, ChangeBody, FeedState, FeedStatus};
+use crate::store::batch::{Base, Item, Occasion, Write};
+use crate::store::burst::Burst as Said;
+use crate::store::ledger::Ledger;
+
+/// Why the role cannot be played on as it was.
+#[derive(Debug)]
+pub(super) enum Setback {
+    /// Redis did not answer, or not in time: what was under way stays to be done.
+    Away(RedisError),
+    /// The lease is another's, or nobody's.
+    Fenced,
+    /// The log is not what we wrote: it must be read anew.
+    LogDiffers(String),
+}
+
+impl From<RedisError> for Setback {
+    fn from(error: RedisError) -> Self {
+        Self::Away(error)
+    }
+}
+
+/// What the holder of the lease knows and has still to write.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) grant: Grant,
+    pub(super) ledger: Ledger,
+    pub(super) cache: Cache,
+    pub(super) series: BTreeMap<SeriesKey, SeriesEntry>,
+    /// Computed and not yet numbered.
+    waiting: Vec<ChangeBody>,
+    /// Numbered and perhaps appended.
+    unanswered: Vec<Arc<Change>>,
+    /// Entries of `series` that Redis does not have yet, and those it must forget.
+    stale_entries: BTreeSet<SeriesKey>,
+    gone_entries: BTreeSet<SeriesKey>,
+    status: Option<FeedStatus>,
+    universe: u64,
+}
+
+impl Active {
+    pub(super) fn new(
+        grant: Grant,
+        ledger: Ledger,
+        cache: Cache,
+        series: BTreeMap<SeriesKey, SeriesEntry>,
+    ) -> Self {
+        Self {
+            grant,
+            ledger,
+            cache,
+            series,
+            waiting: Vec::new(),
+            unanswered: Vec::new(),
+            stale_entries: BTreeSet::new(),
+            gone_entries: BTreeSet::new(),
+            status: None,
+            universe: 0,
+        }
+    }
+
+    /// Takes a burst in; nothing is written yet. True: the state of the feed is another.
+    pub(super) fn take(&mut self, writes: Vec<Write>, now: Mono) -> bool {
+        let burst = Said::sort(writes);
+        self.waiting.extend(burst.changes);
+        for item in burst.symbols {
+            if let Item::Symbols { removed, .. } = item {
+                self.ledger.forget(&removed);
+                self.forget(|key| removed.contains(&key.symbol));
+            }
+        }
+        for (symbol, technical) in burst.technical {
+            self.cache.take_technical(symbol, technical);
+        }
+        for (key, (result, occasion)) in burst.results {
+            if occasion == Occasion::FirstLive
+                && let Some(base) = Base::of(&result)
+            {
+                self.ledger.begin(&key, base);
+                self.stale_entries.insert(key.clone());
+            }
+            self.note_status(&key, result.status);
+            self.cache.offer(result, occasion, now);
+        }
+        let mut turned = false;
+        for item in burst.rest {
+            if let Item::Status(status) = item {
+                turned |= self.status.is_none_or(|told| told.feed != status.feed);
+                self.status = Some(status);
+            }
+        }
+        let stopped = self.status.is_some_and(|s| s.feed == FeedState::Stopped);
+        self.cache.freeze(stopped);
+        turned
+    }
+
+    /// Version of the watch list that was last written.
+    pub(super) fn universe(&self) -> u64 {
+        self.universe
+    }
+
+    /// Writes the watch list for the hubs; what is not on it is forgotten.
+    pub(super) async fn watch_only(
+        &mut self,
+        watched: &WatchedSeries,
+        version: u64,
+        link: &mut CommandLink,
+    ) -> Result<(), Setback> {
+        let json = serde_json::to_string(watched).unwrap_or_default();
+        link.set(keys::UNIVERSE, &json).await?;
+        self.universe = version;
+        if !watched.series.is_empty() {
+            self.forget(|key| !watched.series.contains(key));
+        }
+        Ok(())
+    }
+
+    /// Bodies of what is not surely in the log, in order: for who numbers them elsewhere.
+    pub(super) fn into_untold(self) -> Vec<ChangeBody> {
+        let unanswered = self.unanswered.into_iter();
+        let unanswered = unanswered.map(|change| change.body.clone());
+        unanswered.chain(self.waiting).collect()
+    }
+
+    /// Appends what waits, then writes the results that are due.
+    pub(super) async fn write(
+        &mut self,
+        link: &mut CommandLink,
+        settings: &RedisSettings,
+        now: Mono,
+    ) -> Result<(), Setback> {
+        if !self.unanswered.is_empty() {
+            self.ask_what_was_appended(link).await?;
+        }
+        self.append(link, settings).await?;
+        let writes = self.cache.take_due(now, &self.ledger);
+        if !writes.is_empty() {
+            link.write_results(&writes, settings.cache_ttl_secs).await?;
+        }
+        Ok(())
+    }
+
+    /// The link is new: whatever the old one was asked to write may be missing.
+    pub(super) fn begin_again(&mut self, now: Mono) {
+        self.cache.write_all_again(now);
+        self.stale_entries.extend(self.series.keys().cloned());
+    }
+
+    /// Says that it is there.
+    pub(super) async fn beat(
+        &self,
+        link: &mut CommandLink,
+        time: TimeMs,
+        leaving: bool,
+    ) -> Result<(), Setback> {
+        let beat = Beat {
+            engine: self.grant.engine.to_string(),
+            epoch: self.ledger.epoch().clone(),
+            term: self.grant.term.get(),
+            seq: self.ledger.head(),
+            time,
+            leaving,
+            status: self.status,
+            universe: self.universe,
+        };
+        let json = serde_json::to_string(&beat).unwrap_or_default();
+        link.publish(keys::BEAT, &json).await?;
+        Ok(())
+    }
+}
+
+impl Active {
+    fn note_status(&mut self, key: &SeriesKey, status: SeriesStatus) {
+        let (change_seq, _) = self.ledger.last_of(key);
+        let entry = self.series.entry(key.clone()).or_insert(SeriesEntry {
+            status,
+            change_seq,
+            base: None,
+        });
+        if entry.status != status {
+            entry.status = status;
+            self.stale_entries.insert(key.clone());
+        }
+    }
+
+    fn forget(&mut self, gone: impl Fn(&SeriesKey) -> bool) {
+        self.cache.forget(&gone);
+        let keys: Vec<_> = self.series.keys().filter(|key| gone(key)).cloned().collect();
+        for key in keys {
+            self.series.remove(&key);
+            self.stale_entries.remove(&key);
+            self.gone_entries.insert(key);
+        }
+    }
+
+    /// Numbers what waits and appends it, with the entries of the series that changed.
+    async fn append(
+        &mut self,
+        link: &mut CommandLink,
+        settings: &RedisSettings,
+    ) -> Result<(), Setback> {
+        let bodies = std::mem::take(&mut self.waiting);
+        for body in bodies {
+            // What came back under a new leave to speak may be told already.
+            if let Some(change) = self.ledger.number(body) {
+                self.stale_entries.insert(change.body.key().clone());
+                self.unanswered.push(change);
+            }
+        }
+        if self.unanswered.is_empty()
+            && self.stale_entries.is_empty()
+            && self.gone_entries.is_empty()
+        {
+            return Ok(());
+        }
+        for key in &self.stale_entries {
+            if let Some(entry) = self.series.get_mut(key) {
+                entry.change_seq = self.ledger.last_of(key).0;
+                entry.base = self.ledger.base_of(key);
+            }
+        }
+        let told: Vec<_> = self
+            .stale_entries
+            .iter()
+            .filter_map(|key| Some((key.clone(), self.series.get(key)?.clone())))
+            .collect();
+        let forgotten: Vec<_> = self.gone_entries.iter().cloned().collect();
+        let burst = Burst {
+            epoch: self.ledger.epoch(),
+            changes: &self.unanswered,
+            told: &told,
+            forgotten: &forgotten,
+        };
+        match scripts::append(link, &self.grant, burst).await? {
+            Ok(_tail) => {
+                if settings.wait_replicas > 0 && !self.unanswered.is_empty() {
+                    link.wait_replicas(settings.wait_replicas).await?;
+                }
+                self.unanswered.clear();
+                self.stale_entries.clear();
+                self.gone_entries.clear();
+                Ok(())
+            }
+            Err(Refusal::Fenced { .. }) => Err(Setback::Fenced),
+            Err(
+                other @ (Refusal::OtherEpoch { .. }
+                | Refusal::NotNext { .. }
+                | Refusal::LogMissing),
+            ) => Err(Setback::LogDiffers(format!("{other:?}"))),
+        }
+    }
+
+    /// Which of the numbers that were not answered for are in the log.
+    async fn ask_what_was_appended(&mut self, link: &mut CommandLink) -> Result<(), Setback> {
+        let Some(first) = self.unanswered.first().map(|change| change.seq) else {
+            return Ok(());
+        };
+        let mut after = EntryId::before(first);
+        while !self.unanswered.is_empty() {
+            let page = log::read_page(link, after).await?;
+            if page.is_empty() {
+                break;
+            }
+            for entry in page {
+                after = entry.id();
+                self.note_appended(&entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One entry at the number of our first change without an answer: ours, or the log is not what we think.
+    fn note_appended(&mut self, entry: &Entry) -> Result<(), Setback> {
+        let ours = match (entry, self.unanswered.first()) {
+            (Entry::Change { term, change, .. }, Some(first)) => {
+                *term == self.grant.term && change.body.id() == first.body.id()
+            }
+            (Entry::Change { .. }, None) | (Entry::Mark { .. }, _) => false,
+        };
+        if !ours {
+            let id = entry.id();
+            return Err(Setback::LogDiffers(format!("entry {id} is not ours")));
+        }
+        self.unanswered.remove(0);
+        Ok(())
+    }
+}

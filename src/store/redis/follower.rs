@@ -1,0 +1,588 @@
+//! The readers' side of Redis: one task that keeps this process' view equal to the log and the cached results, and hands
+//! every reader the same batches. Changes come from the log and from nowhere else; results from pub/sub, and from the
+//! keys after every gap. While the writer of this process goes on alone, the view numbers what it says instead.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::bus::Bus;
+use super::dial::{Dialed, Dialer, Log, LogNews, Position};
+use super::connect::CommandLink;
+use super::error::RedisError;
+use super::grant::Term;
+use super::orders::LostTail;
+use super::shared::Shared;
+use super::wire::{Beat, Rev, WatchedSeries};
+use crate::backoff::Backoff;
+use crate::clock::{ExchangeClock, Mono};
+use crate::market::{SeriesKey, SeriesStatus};
+use crate::signal::{Change, FeedState, Seq, SignalResult, StoreState};
+use crate::store::batch::{Batch, ResetReason, Write};
+use crate::store::mirror::{Heard, Loaded};
+use crate::tasks::Tasks;
+
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Without a beat for so long the connections are opened anew: alive and silent is the commonest real failure.
+const BEAT_WITHIN_MS: u64 = 3_000;
+
+/// Without a beat for so long nobody computes: what we show is no longer up to date.
+const FEED_SILENT_MS: u64 = 5_000;
+
+/// How long the log may take to reach the number a beat has told.
+const REACH_WITHIN_MS: u64 = 1_000;
+
+/// A connection that is back within this was only a hiccup.
+const HICCUP_MS: u64 = 1_000;
+
+/// At the end: how long the log may take to bring what this process wrote last.
+const LAST_WITHIN_MS: u64 = 1_000;
+
+/// What the writer of this process says.
+#[derive(Debug)]
+pub(super) enum Word {
+    /// Redis is away: number what follows in an epoch of our own.
+    Alone,
+    /// What the engine says meanwhile.
+    Local(Vec<Write>),
+    /// Redis is back and has what was told meanwhile.
+    Return,
+    /// The writer has ended; the last number it wrote.
+    Last(Seq),
+}
+
+/// What came from a short task.
+pub(super) enum Arrived {
+    Dialed(Box<Result<Dialed, RedisError>>),
+    Watched(WatchedSeries),
+}
+
+/// An open reading side.
+struct Session {
+    entries: mpsc::Receiver<LogNews>,
+    bus: Arc<Bus>,
+    stop: CancellationToken,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+enum Sign {
+    Log(Option<LogNews>),
+    Bus,
+}
+
+/// The task's state.
+pub(super) struct Follower {
+    shared: Arc<Shared>,
+    dialer: Dialer,
+    tasks: Tasks,
+    readers: Vec<mpsc::Sender<Arc<Batch>>>,
+    /// Set by beats where no exchange sets it.
+    clock: Option<ExchangeClock>,
+    arrivals: mpsc::Sender<Arrived>,
+    session: Option<Session>,
+    is_dialing: bool,
+    redial_at: Mono,
+    backoff: Backoff,
+    is_alone: bool,
+    /// What readers are told when the log is read anew.
+    reset: ResetReason,
+    held: Option<Position>,
+    revs: BTreeMap<SeriesKey, Rev>,
+    /// Results that know of a change the log has not brought yet.
+    early: BTreeMap<SeriesKey, SignalResult>,
+    beat_at: Mono,
+    dialed_at: Mono,
+    lost_at: Option<Mono>,
+    /// A number a beat told that the log has not reached, since when.
+    behind: Option<(Seq, Mono)>,
+    universe: Option<(u64, u64)>,
+    watched: WatchedSeries,
+    last: Option<(Seq, Mono)>,
+}
+
+impl Follower {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        dialer: Dialer,
+        readers: Vec<mpsc::Sender<Arc<Batch>>>,
+        clock: Option<ExchangeClock>,
+        arrivals: mpsc::Sender<Arrived>,
+        tasks: Tasks,
+    ) -> Self {
+        let now = Mono::now();
+        shared.view.set_state(StoreState::Degraded); // until it was read
+        shared.change_health(|health| health.away_since = Some(now));
+        Self {
+            shared,
+            dialer,
+            tasks,
+            readers,
+            clock,
+            arrivals,
+            session: None,
+            is_dialing: false,
+            redial_at: now,
+            backoff: Backoff::default(),
+            is_alone: false,
+            reset: ResetReason::LogLost,
+            held: None,
+            revs: BTreeMap::new(),
+            early: BTreeMap::new(),
+            beat_at: now,
+            dialed_at: now,
+            lost_at: Some(now),
+            behind: None,
+            universe: None,
+            watched: WatchedSeries::default(),
+            last: None,
+        }
+    }
+
+    /// Works until the writer has ended; where there is none, until the program stops.
+    pub(super) async fn run(
+        mut self,
+        mut arrived: mpsc::Receiver<Arrived>,
+        mut words: Option<mpsc::Receiver<Word>>,
+    ) {
+        let tasks = self.tasks.clone();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.redial_when_due();
+            tokio::select! {
+                word = next_word(&mut words) => match word {
+                    Some(word) => self.take_word(word).await,
+                    None => break,
+                },
+                Some(arrived) = arrived.recv() => self.take_arrived(arrived).await,
+                sign = next_sign(&mut self.session) => self.take_sign(sign).await,
+                _ = ticks.tick() => self.look_at_deadlines().await,
+                () = tasks.stopping(), if words.is_none() => return,
+            }
+        }
+        self.wait_for_last().await;
+    }
+
+    /// The writer has ended: the log still brings what it wrote last.
+    async fn wait_for_last(&mut self) {
+        let Some((seq, since)) = self.last else { return };
+        while self.held.as_ref().is_some_and(|held| held.seq < seq)
+            && Mono::now().ms_since(since) < LAST_WITHIN_MS
+        {
+            tokio::select! {
+                sign = next_sign(&mut self.session) => self.take_sign(sign).await,
+                () = tokio::time::sleep(TICK) => {}
+            }
+        }
+    }
+
+    fn redial_when_due(&mut self) {
+        let due = self.session.is_none() && !self.is_dialing && !self.is_alone;
+        if !due || Mono::now() < self.redial_at {
+            return;
+        }
+        self.is_dialing = true;
+        let (dialer, held) = (self.dialer.clone(), self.held.clone());
+        let arrivals = self.arrivals.clone();
+        self.tasks.spawn_short("redis dial", async move {
+            let dialed = Arrived::Dialed(Box::new(dialer.dial(held).await));
+            // The follower is gone: the program has stopped.
+            let _ = arrivals.send(dialed).await;
+        });
+    }
+
+    async fn take_word(&mut self, word: Word) {
+        match word {
+            Word::Alone => {
+                self.hang_up(None);
+                self.is_alone = true;
+                self.shared.set_alone(true);
+                self.shared.view.set_state(StoreState::Degraded);
+                self.shared.change_health(|health| {
+                    health.away_since = health.away_since.or(Some(Mono::now()));
+                });
+                let batch = self.shared.view.number_alone();
+                self.send(batch).await;
+            }
+            Word::Local(writes) => {
+                if self.is_alone {
+                    let batch = self.shared.view.write(writes);
+                    self.send(batch).await;
+                }
+            }
+            Word::Return => {
+                self.is_alone = false;
+                self.shared.set_alone(false);
+                (self.held, self.reset) = (None, ResetReason::StoreBack);
+                let now = Mono::now();
+                // Until a beat says otherwise an engine is there: the writer has just heard of one.
+                (self.redial_at, self.lost_at, self.beat_at) = (now, Some(now), now);
+            }
+            Word::Last(seq) => self.last = Some((seq, Mono::now())),
+        }
+    }
+
+    async fn take_arrived(&mut self, arrived: Arrived) {
+        match arrived {
+            Arrived::Dialed(dialed) => {
+                self.is_dialing = false;
+                match *dialed {
+                    // It was under way when the writer went on alone.
+                    Ok(dialed) if self.is_alone => dialed.stop.cancel(),
+                    Ok(dialed) => self.take_dialed(dialed).await,
+                    Err(error) => {
+                        if !self.shared.health().is_told {
+                            tracing::warn!(%error, "redis cannot be read; trying on");
+                            self.shared.change_health(|health| health.is_told = true);
+                        }
+                        self.redial_later();
+                    }
+                }
+            }
+            Arrived::Watched(watched) => {
+                let heard = self.note_watched(watched);
+                let batch = self.shared.view.hear(heard);
+                self.send(batch).await;
+            }
+        }
+    }
+
+    async fn take_dialed(&mut self, dialed: Dialed) {
+        let batch = match dialed.log {
+            Log::Missing => {
+                dialed.stop.cancel();
+                return self.redial_later();
+            }
+            Log::TailLost { tail } => {
+                dialed.stop.cancel();
+                let held = self.held.clone();
+                tracing::warn!(?held, %tail, "the log has lost its end: waiting for a new one");
+                self.report_lost_tail(tail, dialed.link);
+                return self.redial_later();
+            }
+            Log::Same(changes) => {
+                self.revs.clear();
+                self.early.clear();
+                self.note_changes(&changes);
+                let heard = Heard {
+                    changes,
+                    results: self.fresh(dialed.results),
+                    ..self.note_watched(dialed.watched)
+                };
+                self.shared.view.hear(heard)
+            }
+            Log::Anew(loaded) => {
+                self.held = Some(Position {
+                    epoch: loaded.epoch.clone(),
+                    seq: Seq::NONE,
+                    id: None,
+                });
+                self.note_changes(&loaded.changes);
+                self.revs.clear();
+                self.early.clear();
+                self.watched = dialed.watched;
+                self.shared.watched.send_replace(Arc::new(self.watched.clone()));
+                let loaded = Loaded {
+                    results: self.fresh(dialed.results),
+                    at: self.shared.view.published().results.values().next().map_or(
+                        crate::clock::wall(),
+                        |result| result.event_time,
+                    ),
+                    ..loaded
+                };
+                let reset = std::mem::replace(&mut self.reset, ResetReason::LogLost);
+                self.shared.view.load(loaded, reset)
+            }
+        };
+        self.backoff.reset();
+        (self.dialed_at, self.lost_at, self.behind) = (Mono::now(), None, None);
+        self.shared.set_link(Some(dialed.link));
+        self.shared.note_position(self.held.as_ref());
+        self.session = Some(Session {
+            entries: dialed.entries,
+            bus: dialed.bus,
+            stop: dialed.stop,
+        });
+        self.shared.change_health(|health| {
+            (health.is_loaded, health.is_told) = (true, false);
+        });
+        self.send(batch).await;
+        self.tell_whether_away(Mono::now()).await;
+    }
+
+    /// The active engine must know: what the log has lost may have been told by an engine that is no more.
+    fn report_lost_tail(&self, tail: Seq, mut link: CommandLink) {
+        let Some(held) = &self.held else { return };
+        // Where another change has our number, the log must have been further than it is for this to be seen.
+        let seq = held.seq.max(tail.next());
+        self.shared.note_seen(&held.epoch, seq);
+        self.shared.lost_tail.notify_one();
+        let order = LostTail::json(&held.epoch, seq);
+        self.tasks.spawn_short("redis report", async move {
+            if let Err(error) = link.give_order("", 0, &order).await {
+                tracing::warn!(%error, "the loss could not be reported; it is at the next dial");
+            }
+        });
+    }
+
+    async fn take_sign(&mut self, sign: Sign) {
+        let mut heard = Heard::default();
+        match sign {
+            Sign::Log(Some(LogNews::Read(entries))) => {
+                heard.changes = entries;
+                self.note_changes(&heard.changes);
+                self.shared.count_tail_read();
+                heard.results = self.no_longer_early();
+            }
+            Sign::Log(Some(LogNews::Over) | None) => return self.hang_up(Some(Mono::now())),
+            Sign::Bus => {
+                let Some(session) = &self.session else { return };
+                let waiting = session.bus.take();
+                heard.results = self.fresh(waiting.results);
+                if let Some(beat) = waiting.beat {
+                    self.note_beat(&beat, &mut heard);
+                }
+                if waiting.is_over {
+                    self.hang_up(Some(Mono::now()));
+                }
+            }
+        }
+        let batch = self.shared.view.hear(heard);
+        self.send(batch).await;
+    }
+
+    /// Of some results those that are newer than what is shown; one that knows of a change to come waits for it.
+    fn fresh(&mut self, results: BTreeMap<SeriesKey, (Rev, SignalResult)>) -> Vec<SignalResult> {
+        let head = self.held.as_ref().map_or(Seq::NONE, |held| held.seq);
+        let mut fresh = Vec::with_capacity(results.len());
+        let nobody_computes = self.nobody_computes();
+        for (key, (rev, mut result)) in results {
+            if nobody_computes && result.status == SeriesStatus::Live {
+                result.status = SeriesStatus::Stale;
+            }
+            if self.revs.get(&key).is_some_and(|held| rev <= *held) {
+                continue;
+            }
+            self.revs.insert(key.clone(), rev);
+            if result.change_seq > head {
+                self.early.insert(key, result);
+            } else {
+                self.early.remove(&key);
+                fresh.push(result);
+            }
+        }
+        fresh
+    }
+
+    fn no_longer_early(&mut self) -> Vec<SignalResult> {
+        let head = self.held.as_ref().map_or(Seq::NONE, |held| held.seq);
+        let there = self.early.extract_if(.., |_, result| result.change_seq <= head);
+        there.map(|(_, result)| result).collect()
+    }
+
+    fn note_changes(&mut self, changes: &[Arc<Change>]) {
+        let Some(last) = changes.last() else { return };
+        self.held = Some(Position {
+            epoch: last.epoch.clone(),
+            seq: last.seq,
+            id: Some(last.body.id()),
+        });
+        self.shared.note_position(self.held.as_ref());
+    }
+
+    fn note_beat(&mut self, beat: &Beat, heard: &mut Heard) {
+        let now = Mono::now();
+        let computed_anew = self.nobody_computes();
+        self.beat_at = now;
+        self.shared.highest_term.saw(Term::new(beat.term));
+        if let (Some(clock), Some(status)) = (&self.clock, &beat.status) {
+            clock.set(beat.time, status.speed, Duration::ZERO);
+        }
+        if beat.leaving {
+            self.shared.look_now.notify_one();
+        }
+        heard.status = beat.status;
+        if self.universe != Some((beat.term, beat.universe)) {
+            self.universe = Some((beat.term, beat.universe));
+            self.read_watched();
+        }
+        let Some(held) = &self.held else { return };
+        if computed_anew {
+            return self.hang_up(Some(now)); // what was held as out of date is read again
+        }
+        if beat.epoch != held.epoch {
+            return self.hang_up(Some(now)); // the log was begun anew
+        }
+        if beat.seq <= held.seq {
+            self.behind = None;
+        } else if self.behind.is_none_or(|(seq, _)| seq <= held.seq) {
+            self.behind = Some((beat.seq, now));
+        }
+    }
+
+    /// The watch list, and with it who came and went.
+    fn note_watched(&mut self, watched: WatchedSeries) -> Heard {
+        let symbols = |watched: &WatchedSeries| {
+            let keys = watched.series.iter();
+            keys.map(|key| key.symbol.clone())
+                .collect::<std::collections::BTreeSet<_>>()
+        };
+        let (before, now) = (symbols(&self.watched), symbols(&watched));
+        self.watched = watched;
+        self.shared.watched.send_replace(Arc::new(self.watched.clone()));
+        let added: Vec<_> = now.difference(&before).cloned().collect();
+        let removed: Vec<_> = before.difference(&now).cloned().collect();
+        let changed = !added.is_empty() || !removed.is_empty();
+        Heard {
+            symbols: changed.then_some((added, removed)),
+            ..Heard::default()
+        }
+    }
+
+    fn read_watched(&self) {
+        let Some(mut link) = self.shared.link() else {
+            return;
+        };
+        let arrivals = self.arrivals.clone();
+        self.tasks.spawn_short("redis watch list", async move {
+            let Ok(Some(json)) = link.get(super::keys::UNIVERSE).await else {
+                return; // the next version, or the next dial, brings it
+            };
+            if let Ok(watched) = serde_json::from_slice(&json) {
+                let _ = arrivals.send(Arrived::Watched(watched)).await;
+            }
+        });
+    }
+
+    async fn look_at_deadlines(&mut self) {
+        let now = Mono::now();
+        if self.is_alone {
+            return;
+        }
+        let silent_ms = now.ms_since(self.beat_at);
+        let unreached = self
+            .behind
+            .is_some_and(|(_, since)| now.ms_since(since) >= REACH_WITHIN_MS);
+        let silent = silent_ms.min(now.ms_since(self.dialed_at)) >= BEAT_WITHIN_MS;
+        if self.session.is_some() && (silent || unreached) {
+            tracing::info!(silent_ms, unreached, "no sign of an engine: connecting anew");
+            self.hang_up(Some(now));
+            self.redial_later();
+        }
+        self.tell_whether_away(now).await;
+        if self.nobody_computes() {
+            self.say_that_nobody_computes().await;
+        }
+    }
+
+    /// Tells readers when Redis, or any engine behind it, is gone, and when it is back.
+    async fn tell_whether_away(&mut self, now: Mono) {
+        let lost = self.lost_at.is_some_and(|at| now.ms_since(at) >= HICCUP_MS);
+        let is_away = lost || now.ms_since(self.beat_at) >= BEAT_WITHIN_MS;
+        if is_away == self.shared.health().away_since.is_some() {
+            return;
+        }
+        let away_since = is_away.then_some(now);
+        self.shared.change_health(|health| health.away_since = away_since);
+        self.shared.view.set_state(if is_away {
+            StoreState::Degraded
+        } else {
+            StoreState::Redis
+        });
+        let heard = Heard {
+            status: Some(self.shared.view.published().status),
+            ..Heard::default()
+        };
+        let batch = self.shared.view.hear(heard);
+        self.send(batch).await;
+    }
+
+    fn nobody_computes(&self) -> bool {
+        Mono::now().ms_since(self.beat_at) >= FEED_SILENT_MS
+    }
+
+    /// No engine speaks: every live series is stale, and the feed is down.
+    async fn say_that_nobody_computes(&mut self) {
+        let published = self.shared.view.published();
+        if self.session.is_none() && !self.shared.health().is_loaded {
+            return; // nothing has ever been shown
+        }
+        let live = published
+            .results
+            .values()
+            .filter(|result| result.status == SeriesStatus::Live);
+        let results: Vec<SignalResult> = live
+            .map(|result| SignalResult {
+                status: SeriesStatus::Stale,
+                ..(**result).clone()
+            })
+            .collect();
+        let mut status = published.status;
+        if results.is_empty() && status.feed == FeedState::Down {
+            return;
+        }
+        if status.feed != FeedState::Stopped {
+            status.feed = FeedState::Down;
+        }
+        status.series.stale += status.series.live;
+        status.series.live = 0;
+        let batch = self.shared.view.hear(Heard {
+            results,
+            status: Some(status),
+            ..Heard::default()
+        });
+        self.send(batch).await;
+    }
+
+    fn hang_up(&mut self, lost_at: Option<Mono>) {
+        self.session = None;
+        self.shared.set_link(None);
+        self.lost_at = self.lost_at.or(lost_at);
+        self.behind = None;
+        self.redial_at = Mono::now();
+    }
+
+    fn redial_later(&mut self) {
+        let wait = self.backoff.next_delay();
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.redial_at = Mono::now().plus_ms(wait_ms);
+    }
+
+    async fn send(&mut self, batch: Batch) {
+        if batch.items.is_empty() && self.readers.is_empty() {
+            return;
+        }
+        let batch = Arc::new(batch);
+        for reader in &self.readers {
+            // A reader that is gone has ended with the program.
+            let _ = reader.send(batch.clone()).await;
+        }
+    }
+}
+
+async fn next_word(words: &mut Option<mpsc::Receiver<Word>>) -> Option<Word> {
+    match words {
+        Some(words) => words.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_sign(session: &mut Option<Session>) -> Sign {
+    match session {
+        Some(session) => tokio::select! {
+            news = session.entries.recv() => Sign::Log(news),
+            () = session.bus.news.notified() => Sign::Bus,
+        },
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,60 @@
+//! What stands in Redis as JSON beside the log: results with their revision, the beat, the watch list for hubs.
+//! A reader ignores fields it does not know and refuses what it cannot read; nothing here panics on foreign bytes.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::market::{SeriesKey, TimeMs};
+use crate::signal::{Epoch, FeedStatus, Seq, SignalResult};
+
+/// Which of two results is newer: the term of the engine that wrote it, then that engine's counter.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
+pub(super) struct Rev(pub(super) u64, pub(super) u64);
+
+/// A result with its revision in front of the fields of `/api/v1`.
+pub(super) fn result_json(result: &SignalResult, rev: Rev) -> Result<String, serde_json::Error> {
+    let body = serde_json::to_string(result)?;
+    let fields = body.strip_prefix('{').unwrap_or(&body);
+    Ok(format!("{{\"rev\":[{},{}],{fields}", rev.0, rev.1))
+}
+
+/// Reads what `result_json` wrote.
+pub(super) fn read_result(json: &[u8]) -> Result<(Rev, SignalResult), serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Stamped {
+        rev: Rev,
+    }
+    let Stamped { rev } = serde_json::from_slice(json)?;
+    Ok((rev, serde_json::from_slice(json)?))
+}
+
+/// What the active engine says every second.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Beat {
+    pub(super) engine: String,
+    pub(super) epoch: Epoch,
+    pub(super) term: u64,
+    /// Number of the newest change.
+    pub(super) seq: Seq,
+    /// The exchange's time.
+    pub(super) time: TimeMs,
+    /// It is on its way out; another may take over at once.
+    #[serde(default)]
+    pub(super) leaving: bool,
+    /// State of the feed; none before the engine has told it.
+    pub(super) status: Option<FeedStatus>,
+    /// Version of `hama:{log}:universe`.
+    pub(super) universe: u64,
+}
+
+/// The watch list as hubs read it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct WatchedSeries {
+    /// Every series that is watched.
+    pub series: BTreeSet<SeriesKey>,
+    /// What else the engine says of its contracts and itself: JSON of its own, opaque here.
+    pub about: String,
+}
