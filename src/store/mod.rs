@@ -7,6 +7,7 @@ mod batch;
 mod log;
 mod memory;
 mod published;
+pub mod redis;
 
 pub use batch::{Base, Batch, Item, Occasion, ResetReason, Told, ToldOfAll, Voice, Write};
 pub use log::{ChangeFilter, ChangesPage, Gone};
