@@ -4,3 +4,4 @@ pub(crate) mod fixtures;
 pub(crate) mod http_room;
 pub(crate) mod hub;
 pub(crate) mod process;
+pub(crate) mod redis;
