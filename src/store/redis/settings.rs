@@ -46,7 +46,10 @@ impl RedisSettings {
             return bad("begins with neither redis:// nor rediss://", None);
         }
         if url.contains(['#', '?']) {
-            return bad("has options after # or ?, which are not supported", None);
+            return bad(
+                "has options after # or ?, which are not supported (in a password they are written %23 and %3F)",
+                None,
+            );
         }
         match url.into_connection_info() {
             Ok(target) => Ok(Self::of_target(target)),
