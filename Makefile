@@ -1,6 +1,6 @@
 # Everything one needs with Rust and a C compiler; one compile profile (dev) for running and testing.
 
-.PHONY: demo build test release tools
+.PHONY: demo build test release tools redis
 .DEFAULT_GOAL := build
 
 demo: tools
@@ -10,7 +10,7 @@ build: tools
 	cargo build --locked --bin hamacast
 
 # What CI runs, in the order in which it is quick to fail.
-test: tools
+test: tools redis
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
@@ -23,6 +23,13 @@ release: tools
 tools:
 	@command -v cargo >/dev/null || { echo "hamacast needs Rust: https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "hamacast needs a C compiler: apt-get install build-essential" >&2; exit 1; }
+
+# The tests run real Redis servers: one that is missing is installed where that is possible without asking.
+redis:
+	@command -v redis-server >/dev/null || { \
+		if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -yq redis-server; \
+		else sudo -n apt-get update -q && sudo -n apt-get install -yq redis-server; fi; } \
+	|| { echo "the tests need redis-server 7: apt-get install redis-server" >&2; exit 1; }
 
 # By hand: the candle files of a directory (SYMBOL-5m.csv), played at 600 times real time, must come out of serve as the
 # changes analyze finds. 1,000 candles after the first 600 take 8 minutes.

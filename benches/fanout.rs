@@ -289,7 +289,10 @@ async fn serve() -> anyhow::Result<()> {
     let settings = HubSettings::new(vec![Interval::M15]);
     let (hub, readers) = Hub::start(settings, &store, &clock, &tasks);
     let (writes, inbox) = mpsc::channel(16);
-    tasks.spawn("store writer", store.view().clone().write_all(inbox, readers));
+    tasks.spawn(
+        "store writer",
+        store.view().clone().write_all(inbox, readers),
+    );
     writes.send(vec![result()?]).await?;
     while store.published().results.is_empty() {
         tokio::task::yield_now().await;

@@ -2,6 +2,8 @@
 //! Its identity is `symbol:interval:close_time:revision`, the same whoever computes it and however often; its number
 //! (`seq`) is given once, by the store, without a hole. The JSON of an item is the feed's, field for field.
 
+mod item;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -137,7 +139,7 @@ pub struct SignalChange {
 }
 
 /// What holds at a candle after a correction.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Stand {
     /// The candle.
     #[schema(value_type = i64)]

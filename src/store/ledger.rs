@@ -88,7 +88,9 @@ impl Ledger {
         let told = self.series.entry(change.body.key().clone()).or_default();
         match &change.body {
             ChangeBody::Signal(signal) => told.note_signal(signal),
-            ChangeBody::Correction(correction) => told.note_correction(correction),
+            ChangeBody::Correction(correction) => {
+                told.note_correction(correction, &change.corrects)
+            }
         }
         told.last = change.seq;
         told.numbers
@@ -181,21 +183,23 @@ impl Account {
         });
     }
 
-    fn note_correction(&mut self, correction: &Correction) {
+    /// A correction that was read names what it takes back by number alone.
+    fn note_correction(&mut self, correction: &Correction, numbers: &[Seq]) {
+        let named = self.numbers.iter().filter(|(_, seq)| numbers.contains(seq));
+        let mut corrects: Vec<TimeMs> = named.map(|(close, _)| *close).collect();
+        corrects.extend(&correction.corrects);
         let told = self
             .revisions
             .entry(correction.candle_close_time)
             .or_default();
         *told = correction.revision.max(*told);
         self.stands
-            .retain(|stand| !correction.corrects.contains(&stand.candle_close_time));
+            .retain(|stand| !corrects.contains(&stand.candle_close_time));
         self.stands.extend(&correction.stands);
         let stands = self.stands.make_contiguous();
         stands.sort_by_key(|stand| stand.candle_close_time);
         let newest = correction.stands.last().map(|s| s.candle_close_time);
-        let standing = self
-            .last_close
-            .filter(|last| !correction.corrects.contains(last));
+        let standing = self.last_close.filter(|last| !corrects.contains(last));
         let last_close = newest.max(standing).or(self.last_close);
         self.last_close = last_close.or(Some(correction.candle_close_time));
         // It speaks of every candle up to the newest closed one; of the base it may only move on.

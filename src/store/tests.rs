@@ -328,7 +328,10 @@ async fn every_reader_gets_every_batch_and_one_that_is_gone_holds_nobody_back() 
     let tasks = crate::tasks::Tasks::new();
     tasks.spawn_short(
         "writer",
-        store.view().clone().write_all(inbox, vec![to_gone, to_reader]),
+        store
+            .view()
+            .clone()
+            .write_all(inbox, vec![to_gone, to_reader]),
     );
     let mut seen = 0;
     for candle in 0..20 {

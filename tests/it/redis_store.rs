@@ -40,7 +40,11 @@ fn short_lived(server: &RedisServer) -> RedisSettings {
 async fn what_one_engine_says_comes_to_every_process_by_the_log() {
     let server = RedisServer::start().await;
     let mut engine = Puppet::engine(short_lived(&server), Fallback::Wait);
-    assert_eq!(engine.speak().await, 0, "a first live series tells no change");
+    assert_eq!(
+        engine.speak().await,
+        0,
+        "a first live series tells no change"
+    );
     let hub = Puppet::hub(server.settings());
     for _ in 0..50 {
         engine.next_candle().await;
@@ -99,10 +103,7 @@ async fn while_redis_is_away_the_readers_of_serve_go_on_in_a_numbering_of_its_ow
     let before = engine.store.view().published().epoch.clone();
     server.stop();
     let mut published = engine.store.view().follow();
-    published
-        .wait_for(|now| now.epoch != before)
-        .await
-        .unwrap();
+    published.wait_for(|now| now.epoch != before).await.unwrap();
     let alone = engine.store.view().published();
     assert!(alone.epoch.as_str().starts_with(&format!("{before}.")));
     assert_eq!(alone.results.len(), 3, "every result is still there");
@@ -115,6 +116,7 @@ async fn while_redis_is_away_the_readers_of_serve_go_on_in_a_numbering_of_its_ow
     let returned = published.wait_for(|now| now.epoch != epoch);
     let returned = tokio::time::timeout(Duration::from_secs(25), returned).await;
     assert!(returned.is_ok(), "back in redis' numbering");
+    drop(returned); // it holds the published state still
     println!("back in redis after {:?}", back.elapsed());
     engine.next_candle().await;
     engine.reaches(3).await;

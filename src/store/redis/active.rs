@@ -9,11 +9,11 @@ use super::cache::Cache;
 use super::connect::CommandLink;
 use super::error::RedisError;
 use super::grant::Grant;
+use super::keys;
 use super::log::{self, Entry, EntryId, SeriesEntry};
 use super::scripts::{self, Burst, Refusal};
-use super::wire::{Beat, WatchedSeries};
-use super::keys;
 use super::settings::RedisSettings;
+use super::wire::{Beat, WatchedSeries};
 use crate::clock::Mono;
 use crate::market::{SeriesKey, SeriesStatus, TimeMs};
 use crate::signal::{Change, ChangeBody, FeedState, FeedStatus};
@@ -203,7 +203,12 @@ impl Active {
 
     fn forget(&mut self, gone: impl Fn(&SeriesKey) -> bool) {
         self.cache.forget(&gone);
-        let keys: Vec<_> = self.series.keys().filter(|key| gone(key)).cloned().collect();
+        let keys: Vec<_> = self
+            .series
+            .keys()
+            .filter(|key| gone(key))
+            .cloned()
+            .collect();
         for key in keys {
             self.series.remove(&key);
             self.stale_entries.remove(&key);
@@ -261,9 +266,8 @@ impl Active {
             }
             Err(Refusal::Fenced { .. }) => Err(Setback::Fenced),
             Err(
-                other @ (Refusal::OtherEpoch { .. }
-                | Refusal::NotNext { .. }
-                | Refusal::LogMissing),
+                other
+                @ (Refusal::OtherEpoch { .. } | Refusal::NotNext { .. } | Refusal::LogMissing),
             ) => Err(Setback::LogDiffers(format!("{other:?}"))),
         }
     }

@@ -99,7 +99,12 @@ impl Answers {
 
 impl CommandLink {
     /// Gives an order; `from` nobody: no answer is wanted.
-    pub(super) async fn give_order(&mut self, from: &str, id: u64, body: &str) -> Result<(), RedisError> {
+    pub(super) async fn give_order(
+        &mut self,
+        from: &str,
+        id: u64,
+        body: &str,
+    ) -> Result<(), RedisError> {
         let mut command = redis::cmd("XADD");
         command.arg(keys::COMMANDS).arg("MAXLEN").arg("~");
         command.arg(KEPT_ORDERS).arg("*");

@@ -157,13 +157,7 @@ impl Cache {
         writes
     }
 
-    fn write(
-        &mut self,
-        key: &SeriesKey,
-        now: Mono,
-        ledger: &Ledger,
-        writes: &mut Vec<CacheWrite>,
-    ) {
+    fn write(&mut self, key: &SeriesKey, now: Mono, ledger: &Ledger, writes: &mut Vec<CacheWrite>) {
         let Some(slot) = self.slots.get_mut(key) else {
             return;
         };

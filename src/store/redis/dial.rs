@@ -10,10 +10,10 @@ use super::answers::Answers;
 use super::bus::Bus;
 use super::connect::{BlockingLink, CommandLink, PubSubLink};
 use super::error::RedisError;
-use super::log::{self, Entry, EntryId, SeriesEntry};
-use super::wire::{Rev, WatchedSeries, read_result};
 use super::keys;
+use super::log::{self, Entry, EntryId, SeriesEntry};
 use super::settings::RedisSettings;
+use super::wire::{Rev, WatchedSeries, read_result};
 use crate::market::{SeriesKey, TimeMs};
 use crate::signal::{Change, ChangeId, Epoch, Seq, SignalResult};
 use crate::store::mirror::Loaded;
@@ -88,7 +88,9 @@ impl Dialer {
         )
         .await?;
         let bus = Arc::new(Bus::default());
-        let drain = bus.clone().drain(bus_link, self.answers.clone(), stop.clone());
+        let drain = bus
+            .clone()
+            .drain(bus_link, self.answers.clone(), stop.clone());
         self.tasks.spawn_short("redis bus", drain);
         let mut link = CommandLink::open(&self.settings).await?;
         let series = log::read_series(&mut link).await?;

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::bus::Bus;
-use super::dial::{Dialed, Dialer, Log, LogNews, Position};
 use super::connect::CommandLink;
+use super::dial::{Dialed, Dialer, Log, LogNews, Position};
 use super::error::RedisError;
 use super::grant::Term;
 use super::orders::LostTail;
@@ -36,6 +36,10 @@ const FEED_SILENT_MS: u64 = 5_000;
 
 /// How long the log may take to reach the number a beat has told.
 const REACH_WITHIN_MS: u64 = 1_000;
+
+/// Waits between tries to connect: with the last of them a Redis that is back is in use again well within 5 s.
+pub(super) const REDIAL_FIRST: Duration = Duration::from_millis(100);
+pub(super) const REDIAL_LAST: Duration = Duration::from_secs(2);
 
 /// A connection that is back within this was only a hiccup.
 const HICCUP_MS: u64 = 1_000;
@@ -132,7 +136,7 @@ impl Follower {
             session: None,
             is_dialing: false,
             redial_at: now,
-            backoff: Backoff::default(),
+            backoff: Backoff::new(REDIAL_FIRST, REDIAL_LAST),
             is_alone: false,
             reset: ResetReason::LogLost,
             held: None,
@@ -175,7 +179,9 @@ impl Follower {
 
     /// The writer has ended: the log still brings what it wrote last.
     async fn wait_for_last(&mut self) {
-        let Some((seq, since)) = self.last else { return };
+        let Some((seq, since)) = self.last else {
+            return;
+        };
         while self.held.as_ref().is_some_and(|held| held.seq < seq)
             && Mono::now().ms_since(since) < LAST_WITHIN_MS
         {
@@ -291,13 +297,19 @@ impl Follower {
                 self.revs.clear();
                 self.early.clear();
                 self.watched = dialed.watched;
-                self.shared.watched.send_replace(Arc::new(self.watched.clone()));
+                self.shared
+                    .watched
+                    .send_replace(Arc::new(self.watched.clone()));
                 let loaded = Loaded {
                     results: self.fresh(dialed.results),
-                    at: self.shared.view.published().results.values().next().map_or(
-                        crate::clock::wall(),
-                        |result| result.event_time,
-                    ),
+                    at: self
+                        .shared
+                        .view
+                        .published()
+                        .results
+                        .values()
+                        .next()
+                        .map_or(crate::clock::wall(), |result| result.event_time),
                     ..loaded
                 };
                 let reset = std::mem::replace(&mut self.reset, ResetReason::LogLost);
@@ -386,7 +398,9 @@ impl Follower {
 
     fn no_longer_early(&mut self) -> Vec<SignalResult> {
         let head = self.held.as_ref().map_or(Seq::NONE, |held| held.seq);
-        let there = self.early.extract_if(.., |_, result| result.change_seq <= head);
+        let there = self
+            .early
+            .extract_if(.., |_, result| result.change_seq <= head);
         there.map(|(_, result)| result).collect()
     }
 
@@ -439,7 +453,9 @@ impl Follower {
         };
         let (before, now) = (symbols(&self.watched), symbols(&watched));
         self.watched = watched;
-        self.shared.watched.send_replace(Arc::new(self.watched.clone()));
+        self.shared
+            .watched
+            .send_replace(Arc::new(self.watched.clone()));
         let added: Vec<_> = now.difference(&before).cloned().collect();
         let removed: Vec<_> = before.difference(&now).cloned().collect();
         let changed = !added.is_empty() || !removed.is_empty();
@@ -475,7 +491,11 @@ impl Follower {
             .is_some_and(|(_, since)| now.ms_since(since) >= REACH_WITHIN_MS);
         let silent = silent_ms.min(now.ms_since(self.dialed_at)) >= BEAT_WITHIN_MS;
         if self.session.is_some() && (silent || unreached) {
-            tracing::info!(silent_ms, unreached, "no sign of an engine: connecting anew");
+            tracing::info!(
+                silent_ms,
+                unreached,
+                "no sign of an engine: connecting anew"
+            );
             self.hang_up(Some(now));
             self.redial_later();
         }
@@ -493,7 +513,8 @@ impl Follower {
             return;
         }
         let away_since = is_away.then_some(now);
-        self.shared.change_health(|health| health.away_since = away_since);
+        self.shared
+            .change_health(|health| health.away_since = away_since);
         self.shared.view.set_state(if is_away {
             StoreState::Degraded
         } else {

@@ -26,10 +26,7 @@ pub(super) struct Known {
 }
 
 /// Reads the log and the series over a new link; begins a new epoch where it must.
-pub(super) async fn read(
-    shared: &Shared,
-    grant: &Grant,
-) -> Result<(CommandLink, Known), Setback> {
+pub(super) async fn read(shared: &Shared, grant: &Grant) -> Result<(CommandLink, Known), Setback> {
     let mut link = CommandLink::open(&shared.settings).await?;
     let tail = log::tail(&mut link).await?;
     let lost = tail.as_ref().is_none_or(|tail| {

@@ -71,7 +71,11 @@ impl CommandLink {
             .take();
         let reached: u64 = self.query("WAIT", &command).await?;
         if reached < u64::from(wanted) {
-            tracing::warn!(wanted, reached, "a change is on fewer replicas than it should be");
+            tracing::warn!(
+                wanted,
+                reached,
+                "a change is on fewer replicas than it should be"
+            );
         }
         Ok(())
     }

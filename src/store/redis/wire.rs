@@ -9,9 +9,7 @@ use crate::market::{SeriesKey, TimeMs};
 use crate::signal::{Epoch, FeedStatus, Seq, SignalResult};
 
 /// Which of two results is newer: the term of the engine that wrote it, then that engine's counter.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub(super) struct Rev(pub(super) u64, pub(super) u64);
 
 /// A result with its revision in front of the fields of `/api/v1`.

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::Part;
 use super::active::{Active, Setback};
 use super::cache::{Cache, CacheSettings};
 use super::connect::CommandLink;
 use super::error::RedisError;
-use super::follower::Word;
+use super::follower::{REDIAL_FIRST, REDIAL_LAST, Word};
+use super::grant::{Grant, Term};
 use super::lease::LeaseState;
+use super::shared::Shared;
 use super::take_over;
 use super::wire::WatchedSeries;
-use super::Part;
-use super::grant::{Grant, Term};
-use super::shared::Shared;
 use crate::backoff::Backoff;
 use crate::clock::{ExchangeClock, Mono};
 use crate::store::batch::{ToldOfAll, Voice, Write};
@@ -85,7 +85,7 @@ impl Writer {
             turn: 0,
             heard_turn: false,
             link: None,
-            backoff: Backoff::default(),
+            backoff: Backoff::new(REDIAL_FIRST, REDIAL_LAST),
             redial_at: Mono::default(),
             away_since: None,
             beat_at: Mono::default(),

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use hamacast::clock::{ExchangeClock, Mono};
 use hamacast::engine::{Chart, EngineHandle, EngineInfo, SeriesQuery, Universe, WatchedContract};
-use hamacast::http::{
-    CompatCache, HttpSettings, HttpState, Limits, RedisNeed, router, serve,
-};
+use hamacast::http::{CompatCache, HttpSettings, HttpState, Limits, RedisNeed, router, serve};
 use hamacast::hub::{Hub, HubSettings};
 use hamacast::market::{Interval, OpenTime, SeriesKey, Symbol, TimeMs};
 use hamacast::signal::{

@@ -56,7 +56,10 @@ impl TestHub {
         let (hub, readers) = Hub::start(settings, &store, &clock, &tasks);
         let shards = readers.clone();
         let (writes, inbox) = mpsc::channel(16);
-        tasks.spawn("store writer", store.view().clone().write_all(inbox, readers));
+        tasks.spawn(
+            "store writer",
+            store.view().clone().write_all(inbox, readers),
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tasks.spawn("listener", listen(listener, hub.clone(), tasks.clone()));

@@ -60,10 +60,11 @@ pub(crate) fn change(key: &SeriesKey, candle: i64) -> Write {
 /// A process with a store in Redis and an engine played by the test; or a hub, without one.
 pub(crate) struct Puppet {
     pub(crate) store: RedisStore,
-    pub(crate) batches: mpsc::Receiver<Arc<Batch>>,
-    pub(crate) tasks: Tasks,
+    _batches: mpsc::Receiver<Arc<Batch>>,
+    tasks: Tasks,
+    turn: u64,
     writes: Option<mpsc::Sender<Vec<Write>>>,
-    pub(crate) ties: Option<EngineTies>,
+    ties: Option<EngineTies>,
     /// The newest closed candle of its market.
     pub(crate) candle: i64,
 }
@@ -87,8 +88,9 @@ impl Puppet {
         ties.watched.send_replace(Arc::new(watched));
         Self {
             store,
-            batches,
+            _batches: batches,
             tasks,
+            turn: 0,
             writes: Some(writes),
             ties: Some(ties),
             candle: 0,
@@ -102,8 +104,9 @@ impl Puppet {
         store.follow(vec![reader], &ExchangeClock::from_wall(), &tasks);
         Self {
             store,
-            batches,
+            _batches: batches,
             tasks,
+            turn: 0,
             writes: None,
             ties: None,
             candle: 0,
@@ -114,18 +117,22 @@ impl Puppet {
         self.writes.as_ref().unwrap().send(writes).await.unwrap();
     }
 
-    /// Waits for leave to speak, and speaks: what was missed, then every result. Returns how many changes that were.
+    /// Waits for a new leave to speak, and speaks: what was missed, then every result. Returns how many changes that were.
     pub(crate) async fn speak(&mut self) -> usize {
         let ties = self.ties.as_mut().unwrap();
+        let spoken = self.turn;
         let speaking = ties
             .voice
-            .wait_for(|voice| matches!(voice, Voice::Speaking { .. }));
+            .wait_for(|voice| matches!(voice, Voice::Speaking { turn, .. } if *turn != spoken));
         let speaking = tokio::time::timeout(Duration::from_secs(30), speaking).await;
-        let voice = speaking.expect("leave to speak within 30 s").unwrap().clone();
-        ties.voice.mark_unchanged();
+        let voice = speaking
+            .expect("leave to speak within 30 s")
+            .unwrap()
+            .clone();
         let Voice::Speaking { turn, told } = voice else {
             unreachable!("waited for");
         };
+        self.turn = turn;
         let mut said = vec![Write::Turn(turn)];
         let mut missed = 0;
         for key in series() {
