@@ -2,6 +2,7 @@
 //! API document, the page, and the door to the hub. Answers come from the published state; only a chart and an analysis
 //! of the compatible API cost the engine anything. Every error is a problem document, in `compat` its envelope. Sockets are handed to the hub as they are; what is said on them is the hub's.
 
+mod admin;
 mod compat;
 mod document;
 mod health;
@@ -14,6 +15,7 @@ mod socket;
 mod state;
 mod v1;
 
+pub use admin::AdminToken;
 pub use compat::CompatCache;
 pub use document::openapi_json;
 pub use serve::serve;

@@ -86,7 +86,7 @@ impl<'de> Deserialize<'de> for Symbol {
 }
 
 /// One candle series: a contract at an interval. Ordered by interval, then symbol, as bursts of changes are.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SeriesKey {
     /// Length of the series' candles.
     pub interval: Interval,

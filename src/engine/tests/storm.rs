@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Mono;
-use crate::engine::{Effect, Engine, Event, Moment};
+use crate::engine::{Effect, Engine, EngineSettings, Event, Moment, WatchList};
 use crate::exchange::{CandleRequest, ConnectionId, FeedEvent};
 use crate::market::{Candle, Interval, OpenTime, SeriesKey, SeriesStatus, Symbol, TimeMs};
 use crate::signal::{Analyzer, ChangeBody, Recommendation, SignalResult};
@@ -80,10 +80,11 @@ impl Storm {
     fn new(seed: u64) -> Self {
         let mut storm = Self {
             dice: fastrand::Rng::with_seed(seed),
-            engine: Engine::new(INTERVALS.to_vec()),
+            engine: Engine::new(&EngineSettings::new(WatchList::Top(3), INTERVALS.to_vec())),
             now: Moment {
                 exchange: TimeMs::new(START_MS + 20_000),
                 mono: Mono::from_ms(1_000),
+                wall: TimeMs::new(START_MS),
                 speed: 1.0,
                 error_ms: 40,
             },
@@ -133,7 +134,8 @@ impl Storm {
                     | Write::Symbols { .. }
                     | Write::Status(_),
                 )
-                | Effect::Watch(_) => {}
+                | Effect::Watch(_)
+                | Effect::Refreshed(..) => {}
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Mono;
-use crate::engine::{Effect, Engine, Event, FetchJob, Moment};
+use crate::engine::{Effect, Engine, EngineSettings, Event, FetchJob, Moment, Urgency, WatchList};
 use crate::exchange::{CandleRequest, ConnectionId, FeedEvent};
 use crate::market::{Candle, Interval, OpenTime, SeriesKey, SeriesStatus, Symbol, TimeMs};
 use crate::signal::{Analyzer, ChangeBody, Correction, Recommendation, SignalChange, SignalResult};
@@ -66,6 +66,8 @@ pub(super) struct World {
     /// How far the REST side is behind.
     pub(super) lag_ms: i64,
     pub(super) asked: Vec<FetchJob>,
+    /// Reads of the sweep; they are answered by `answer_audits` only.
+    pub(super) audits: Vec<FetchJob>,
     /// How many reads were asked for so far.
     pub(super) requests: usize,
     pub(super) changes: Vec<SignalChange>,
@@ -79,15 +81,26 @@ impl World {
         let now = Moment {
             exchange,
             mono: Mono::from_ms(1_000),
+            wall: exchange,
             speed: 1.0,
             error_ms: 0,
         };
+        let settings = EngineSettings::new(WatchList::Top(1), vec![Interval::M1]);
+        Self::with(settings, market, now)
+    }
+
+    pub(super) fn with(
+        settings: EngineSettings,
+        market: impl Iterator<Item = Candle>,
+        now: Moment,
+    ) -> Self {
         let mut world = Self {
-            engine: Engine::new(vec![Interval::M1]),
+            engine: Engine::new(&settings),
             market: market.map(|candle| (candle.open_time, candle)).collect(),
             now,
             lag_ms: 0,
             asked: Vec::new(),
+            audits: Vec::new(),
             requests: 0,
             changes: Vec::new(),
             corrections: Vec::new(),
@@ -120,6 +133,7 @@ impl World {
         self.engine.apply(event, &self.now, &mut effects);
         for effect in effects {
             match effect {
+                Effect::Ask(job) if job.urgency == Urgency::Audit => self.audits.push(job),
                 Effect::Ask(job) => {
                     self.requests += 1;
                     self.asked.push(job);
@@ -145,7 +159,8 @@ impl World {
                     | Write::Symbols { .. }
                     | Write::Status(_),
                 )
-                | Effect::Watch(_) => {}
+                | Effect::Watch(_)
+                | Effect::Refreshed(..) => {}
             }
         }
     }
