@@ -31,6 +31,7 @@ mod openapi;
 mod replay;
 mod rest;
 mod rest_refusals;
+mod scheduler;
 mod simulator;
 mod support;
 mod tail;
