@@ -468,11 +468,41 @@ async fn refused(room: &Room, call: &str, kind: &str, body: String) -> u16 {
 }
 
 #[tokio::test]
+async fn a_start_that_is_not_as_described_or_not_the_operators_changes_nothing() {
+    let (room, mut orders) = room().await;
+    let json = "application/json";
+    let over = json!({"symbols": vec!["BTCUSDT"; 601]}).to_string();
+    let cases = [
+        ("scheduler/start", json, "[]", 400),
+        ("scheduler/start", json, r#"{"symbols": []}"#, 400),
+        ("scheduler/start", json, r#"{"symbols": [7]}"#, 400),
+        ("scheduler/start", json, r#"{"symbols": ["A/B"]}"#, 400),
+        ("scheduler/start", json, r#"{"interval_minutes": 0}"#, 400),
+        (
+            "scheduler/start",
+            json,
+            r#"{"interval_minutes": 1441}"#,
+            400,
+        ),
+        ("scheduler/start", json, r#"{"interval_minutes": 2.5}"#, 400),
+        ("scheduler/start", json, r#"{"interval_minutes": "5"}"#, 400),
+        ("scheduler/start", json, &over, 400),
+        ("scheduler/start", "text/plain", "{}", 403),
+        ("scheduler/stop", "text/plain", "{}", 403),
+        ("scheduler/stop", json, "{", 400),
+    ];
+    for (call, kind, body, expected) in cases {
+        let status = refused(&room, call, kind, body.to_owned()).await;
+        assert_eq!(status, expected, "{call} {body}");
+    }
+    assert!(orders.try_recv().is_err(), "the engine was asked");
+}
+
+#[tokio::test]
 async fn every_refusal_comes_in_the_envelope_with_a_fitting_status() {
     let (room, _queries) = room().await;
     let json = "application/json";
     let many = json!({"symbols": vec!["BTCUSDT"; 201]}).to_string();
-    let over = json!({"symbols": vec!["BTCUSDT"; 601]}).to_string();
     let cases = [
         ("analyze-symbol", json, "{", 400),
         ("analyze-symbol", json, "", 400),
@@ -499,23 +529,6 @@ async fn every_refusal_comes_in_the_envelope_with_a_fitting_status() {
         ("analyze-batch", json, r#"{"symbols": []}"#, 400),
         ("analyze-batch", json, r#"{"symbols": ["BTCUSDT", 7]}"#, 400),
         ("analyze-batch", json, &many, 400),
-        ("scheduler/start", json, "[]", 400),
-        ("scheduler/start", json, r#"{"symbols": []}"#, 400),
-        ("scheduler/start", json, r#"{"symbols": [7]}"#, 400),
-        ("scheduler/start", json, r#"{"symbols": ["A/B"]}"#, 400),
-        ("scheduler/start", json, r#"{"interval_minutes": 0}"#, 400),
-        (
-            "scheduler/start",
-            json,
-            r#"{"interval_minutes": 1441}"#,
-            400,
-        ),
-        ("scheduler/start", json, r#"{"interval_minutes": 2.5}"#, 400),
-        ("scheduler/start", json, r#"{"interval_minutes": "5"}"#, 400),
-        ("scheduler/start", json, &over, 400),
-        ("scheduler/start", "text/plain", "{}", 403),
-        ("scheduler/stop", "text/plain", "{}", 403),
-        ("scheduler/stop", json, "{", 400),
         ("top-gainers", json, "{}", 405),
         ("nothing", json, "{}", 404),
         ("", json, "{}", 404),

@@ -124,7 +124,7 @@ fn contracts_are_swept_in_order_few_at_a_time_and_the_interval_rotates() {
     ];
     let intervals = vec![Interval::M1, Interval::M5];
     let settings = EngineSettings::new(WatchList::Top(6), intervals.clone());
-    let mut world = World::of(settings, (-3_000..START + 600).map(candle));
+    let mut world = World::of(&settings, (-3_000..START + 600).map(candle));
     let symbols: BTreeSet<_> = names
         .iter()
         .map(|name| Symbol::parse(name).unwrap())

@@ -125,7 +125,7 @@ fn an_engine_that_waits_for_the_operator_follows_and_says_so() {
         operation: Operation::Stopped,
         ..EngineSettings::new(WatchList::Top(1), vec![Interval::M1])
     };
-    let mut world = World::of(settings, (0..START + 600).map(candle));
+    let mut world = World::of(&settings, (0..START + 600).map(candle));
     world.up(1);
     world.answer_all();
     assert_eq!(world.last_result().status, SeriesStatus::Stopped);
@@ -143,7 +143,7 @@ fn standby() -> World {
         beginning: Beginning::Silent,
         ..EngineSettings::new(WatchList::Top(1), vec![Interval::M1])
     };
-    let mut world = World::of(settings, (0..START + 2_000).map(candle));
+    let mut world = World::of(&settings, (0..START + 2_000).map(candle));
     world.up(1);
     world.answer_all();
     minutes(&mut world, 900);
@@ -299,7 +299,7 @@ fn what_was_told_is_remembered_until_the_watch_list_is_read_and_the_series_is_li
         beginning: Beginning::Silent,
         ..EngineSettings::new(WatchList::Top(1), vec![Interval::M1])
     };
-    let mut late = World::watching_nothing(settings, (0..START + 2_000).map(candle), world.now);
+    let mut late = World::watching_nothing(&settings, (0..START + 2_000).map(candle), world.now);
     late.apply(speaking(1, ToldOfAll::from([(key(), known)])));
     late.apply(Event::Universe(BTreeSet::from([key().symbol])));
     late.up(1);
@@ -362,7 +362,7 @@ fn the_figures_beside_hama_go_before_the_results_the_cache_keeps() {
         technical: TechnicalFigures::Written,
         ..EngineSettings::new(WatchList::Top(1), vec![Interval::M1])
     };
-    let mut world = World::of(settings, (0..START + 600).map(candle));
+    let mut world = World::of(&settings, (0..START + 600).map(candle));
     world.up(1);
     world.answer_all();
     assert_eq!(world.technicals, 1, "the first live result");

@@ -88,10 +88,10 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(market: impl Iterator<Item = Candle>) -> Self {
         let settings = EngineSettings::new(WatchList::Top(1), vec![Interval::M1]);
-        Self::of(settings, market)
+        Self::of(&settings, market)
     }
 
-    pub(super) fn of(settings: EngineSettings, market: impl Iterator<Item = Candle>) -> Self {
+    pub(super) fn of(settings: &EngineSettings, market: impl Iterator<Item = Candle>) -> Self {
         let exchange = TimeMs::new(ORIGIN_MS + START * MINUTE + 10_000);
         let now = Moment {
             exchange,
@@ -106,12 +106,12 @@ impl World {
     }
 
     pub(super) fn watching_nothing(
-        settings: EngineSettings,
+        settings: &EngineSettings,
         market: impl Iterator<Item = Candle>,
         now: Moment,
     ) -> Self {
         Self {
-            engine: Engine::new(&settings),
+            engine: Engine::new(settings),
             market: market.map(|candle| (candle.open_time, candle)).collect(),
             now,
             lag_ms: 0,
