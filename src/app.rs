@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{ExchangeClock, Mono};
 use crate::config::Config;
-use crate::engine::{self, EngineHandle, EngineSettings, WatchList};
+use crate::engine::{self, EngineHandle, EngineSettings, Operation, WatchList};
 use crate::exchange::Exchange;
 use crate::exchange::binance::{Binance, BinanceSettings};
-use crate::http::{self, CompatCache, HttpSettings, HttpState, RedisNeed};
+use crate::http::{self, AdminToken, CompatCache, HttpSettings, HttpState, RedisNeed};
 use crate::hub::{Hub, HubSettings};
 use crate::simulator::Simulator;
 pub use crate::simulator::{LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
@@ -223,9 +223,15 @@ fn engine_settings(config: &Config) -> EngineSettings {
     } else {
         WatchList::Named(named.clone())
     };
+    let operation = if config.scheduler.auto_start.value {
+        Operation::Running
+    } else {
+        Operation::Stopped
+    };
     EngineSettings {
-        watch_list,
-        intervals: config.watch.intervals.value.clone(),
+        operation,
+        sweep_every: config.scheduler.interval.value,
+        ..EngineSettings::new(watch_list, config.watch.intervals.value.clone())
     }
 }
 
@@ -248,6 +254,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         replay_changes: config.limits.replay_max.value,
         kept_changes: KEPT_CHANGES,
     };
+    let token = config.access.admin_token.value.as_ref();
     HttpSettings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         intervals: config.watch.intervals.value.clone(),
@@ -255,6 +262,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         limits,
         cache_ttl_secs: config.redis.cache_ttl.value.as_secs(),
         redis: RedisNeed::None,
-        scheduler_interval_minutes: config.scheduler.interval.value.as_secs() / 60,
+        max_watched: config.watch.max_watched.value,
+        admin_token: token.map(|token| AdminToken::new(token.expose())),
     }
 }

@@ -35,16 +35,10 @@ fn outward(config: &Config, refusals: &mut Refusals) {
             "set REDIS_ENABLED=false to run from memory (results and changes end with the process)";
         refusals.add("REDIS_ENABLED", "true", redis.source, instead);
     }
-    let scheduler = &config.scheduler;
-    let switches = [
-        ("HAMA_SCHEDULER_ENABLED", &scheduler.enabled),
-        ("HAMA_SCHEDULER_AUTO_START", &scheduler.auto_start),
-    ];
-    for (variable, switch) in switches {
-        if !switch.value {
-            let instead = "unset it; serve has an engine, and it starts by itself";
-            refusals.add(variable, "false", switch.source, instead);
-        }
+    let enabled = &config.scheduler.enabled;
+    if !enabled.value {
+        let instead = "unset it; serve has an engine";
+        refusals.add("HAMA_SCHEDULER_ENABLED", "false", enabled.source, instead);
     }
     let exchange = &config.exchange;
     let remote = !is_loopback(&exchange.rest_url.value) || !is_loopback(&exchange.ws_url.value);

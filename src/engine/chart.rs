@@ -1,6 +1,6 @@
 //! A series as a chart draws it: candles with their HAMA values and the changes on them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::watched::Watched;
 use crate::indicator::{BandState, BodyColor};
@@ -8,7 +8,7 @@ use crate::market::{Candle, Interval, OpenTime, Symbol};
 use crate::signal::{Analysis, Recommendation};
 
 /// One candle of a chart; missing values are null.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ChartRow {
     /// When the candle opens.
     #[schema(value_type = i64)]
@@ -54,7 +54,7 @@ pub struct ChartRow {
 }
 
 /// Candles of one series, oldest first.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Chart {
     /// Contract.
     #[schema(value_type = String)]

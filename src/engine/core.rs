@@ -2,21 +2,21 @@
 //! give the same effects, which is what lets replay, a standby and the tests call the same `apply`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::chart::{self, Chart};
 use super::complaints::Complaints;
 use super::effect::Effect;
+use super::feed_state::Feed;
 use super::handle::EngineInfo;
 use super::moment::Moment;
-use super::watched::{Tally, Watched};
-use crate::clock::Mono;
-use crate::exchange::{CandleRequest, FeedEvent};
-use crate::market::{Candle, Interval, SeriesKey, SeriesStatus, Symbol, TimeMs};
-use crate::signal::{FeedState, FeedStatus, SeriesCounts, StoreState};
-use crate::store::Write;
-
-/// The feed's status is written again after so long, for its lag.
-const STATUS_EVERY_MS: u64 = 1_000;
+use super::order::SchedulerInfo;
+use super::settings::{Beginning, EngineSettings, Operation, TechnicalFigures};
+use super::sweep::Sweeps;
+use super::watched::{Leave, Tally, Watched};
+use crate::exchange::{CandleRequest, ConnectionId, FeedEvent};
+use crate::market::{Candle, Interval, SeriesKey, Symbol};
+use crate::store::{ToldOfAll, Voice, Write};
 
 /// What the engine is told.
 #[derive(Debug)]
@@ -34,33 +34,54 @@ pub enum Event {
     },
     /// The exchange says that it is simulated, or not.
     Simulated(bool),
+    /// Whether what is said reaches anybody.
+    Voice(Voice),
+    /// The operator: go on, and sweep so often from now on.
+    Start(Option<Duration>),
+    /// The operator: say nothing until `Start`.
+    Stop,
+    /// Read a series' newest closed candles anew; `Effect::Refreshed` tells how it went.
+    Refresh(SeriesKey),
     /// Time has passed.
     Tick,
 }
 
 /// Every watched series and what is known of the feed as a whole.
 pub struct Engine {
-    intervals: Vec<Interval>,
+    pub(super) intervals: Vec<Interval>,
+    technical: TechnicalFigures,
+    voice: Beginning,
+    operation: Operation,
     pub(super) watched: BTreeMap<SeriesKey, Watched>,
-    symbols: BTreeSet<Symbol>,
-    simulated: bool,
-    lag_ms: Option<i64>,
-    told: Option<(FeedStatus, Mono)>,
+    pub(super) symbols: BTreeSet<Symbol>,
+    /// What readers were told of series that are not watched yet: the watch list is still being read.
+    untold: ToldOfAll,
+    /// Which connection carries which series: a contract that comes back may never have left its connection.
+    carried: BTreeMap<SeriesKey, ConnectionId>,
+    pub(super) sweeps: Sweeps,
+    /// Reads an operator or a client waits for.
+    pub(super) refreshing: BTreeMap<SeriesKey, CandleRequest>,
+    feed: Feed,
     tally: Tally,
     impossible: Complaints,
     overflow: Complaints,
 }
 
 impl Engine {
-    /// An engine that watches nothing yet and will follow each contract at `intervals`, the first being the primary one.
-    pub fn new(intervals: Vec<Interval>) -> Self {
+    /// An engine that watches nothing yet: its watch list comes as an event.
+    pub fn new(settings: &EngineSettings) -> Self {
         Self {
-            intervals,
+            intervals: settings.intervals.clone(),
+            technical: settings.technical,
+            voice: settings.beginning,
+            operation: settings.operation,
             watched: BTreeMap::new(),
             symbols: BTreeSet::new(),
-            simulated: false,
-            lag_ms: None,
-            told: None,
+            untold: ToldOfAll::new(),
+            carried: BTreeMap::new(),
+            sweeps: Sweeps::new(settings.sweep_every),
+            refreshing: BTreeMap::new(),
+            feed: Feed::default(),
             tally: Tally::default(),
             impossible: Complaints::default(),
             overflow: Complaints::default(),
@@ -72,18 +93,125 @@ impl Engine {
         match event {
             Event::Universe(symbols) => self.watch(symbols, now, out),
             Event::Feed(event) => self.feed(event, now, out),
-            Event::Answer { request, rows } => {
-                if let Some(watched) = self.watched.get_mut(&request.key) {
-                    watched.answered(&request, rows.as_deref(), now, out);
-                }
-            }
-            Event::Simulated(simulated) => self.simulated = simulated,
+            Event::Answer { request, rows } => self.answer(&request, rows.as_deref(), now, out),
+            Event::Simulated(simulated) => self.feed.simulated = simulated,
+            Event::Voice(Voice::Silent) => self.fall_silent(),
+            Event::Voice(Voice::Speaking { turn, told }) => self.speak(turn, &told, now, out),
+            Event::Start(every) => self.start(every, now, out),
+            Event::Stop => self.stop(now, out),
+            Event::Refresh(key) => self.refresh(key, now, out),
             Event::Tick => {
                 for watched in self.watched.values_mut() {
                     watched.tick(now, out);
                 }
                 self.tell_status(now, out);
+                self.sweep(now, out);
             }
+        }
+    }
+
+    /// Whether the operator lets it work, and how the sweeps go.
+    pub fn scheduler(&self) -> SchedulerInfo {
+        SchedulerInfo {
+            running: self.operation == Operation::Running,
+            symbols: self.symbols.len(),
+            sweep_every: self.sweeps.every(),
+            sweep: self.sweeps.figures(),
+        }
+    }
+
+    /// Whether anything may be said at all.
+    pub(super) const fn speaks(&self) -> bool {
+        matches!(
+            (self.voice, self.operation),
+            (Beginning::Speaking, Operation::Running)
+        )
+    }
+
+    const fn leave(&self) -> Leave {
+        match (self.voice, self.operation) {
+            (Beginning::Silent, _) => Leave::Silent,
+            (Beginning::Speaking, Operation::Stopped) => Leave::Stopped,
+            (Beginning::Speaking, Operation::Running) => Leave::Speak,
+        }
+    }
+
+    fn fall_silent(&mut self) {
+        self.voice = Beginning::Silent;
+        self.sweeps.stop();
+        self.untold.clear();
+        for watched in self.watched.values_mut() {
+            watched.fall_silent();
+        }
+    }
+
+    fn speak(&mut self, turn: u64, told: &ToldOfAll, now: &Moment, out: &mut Vec<Effect>) {
+        out.push(Effect::Write(Write::Turn(turn)));
+        self.voice = Beginning::Speaking;
+        self.sweeps.stop();
+        let leave = self.leave();
+        for (key, watched) in &mut self.watched {
+            watched.learn(told.get(key), leave, now);
+        }
+        if self.symbols.is_empty() {
+            self.untold.clone_from(told);
+        }
+        self.feed.forget();
+        self.go_on(now, out);
+    }
+
+    fn start(&mut self, every: Option<Duration>, now: &Moment, out: &mut Vec<Effect>) {
+        if let Some(every) = every {
+            self.sweeps.set_every(every);
+        }
+        if self.operation == Operation::Running {
+            return;
+        }
+        self.operation = Operation::Running;
+        for watched in self.watched.values_mut() {
+            watched.is_late_until(now);
+        }
+        self.go_on(now, out);
+    }
+
+    /// Says what waits to be said, where nothing holds it back.
+    fn go_on(&mut self, now: &Moment, out: &mut Vec<Effect>) {
+        if self.speaks() {
+            for watched in self.watched.values_mut() {
+                watched.go_on(now, out);
+            }
+        }
+        self.tell_status(now, out);
+        self.sweep(now, out);
+    }
+
+    fn stop(&mut self, now: &Moment, out: &mut Vec<Effect>) {
+        if self.operation == Operation::Stopped {
+            return;
+        }
+        self.operation = Operation::Stopped;
+        self.sweeps.stop();
+        tracing::info!("HAMA scheduler stopped");
+        if self.voice == Beginning::Speaking {
+            for watched in self.watched.values_mut() {
+                watched.stop(now, out);
+            }
+        }
+        self.tell_status(now, out);
+    }
+
+    fn answer(
+        &mut self,
+        request: &CandleRequest,
+        rows: Option<&[Candle]>,
+        now: &Moment,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.audited(request, rows, now, out) || self.refreshed(request, rows, now, out) {
+            return;
+        }
+        if let Some(watched) = self.watched.get_mut(&request.key) {
+            watched.answered(request, rows, now, out);
         }
     }
 
@@ -123,8 +251,15 @@ impl Engine {
         for (rank, interval) in self.intervals.iter().enumerate() {
             for symbol in &added {
                 let key = SeriesKey::new(symbol.clone(), *interval);
-                self.watched
-                    .insert(key.clone(), Watched::new(key, rank, now, out));
+                let leave = self.leave();
+                let mut watched = Watched::new(key.clone(), rank, leave, self.technical, now, out);
+                if let Some(told) = self.untold.get(&key) {
+                    watched.learn(Some(told), leave, now);
+                }
+                if let Some(connection) = self.carried.get(&key) {
+                    watched.linked(*connection, now, out);
+                }
+                self.watched.insert(key, watched);
             }
             for symbol in &removed {
                 let gone = self
@@ -134,9 +269,15 @@ impl Engine {
                     .add(&gone.map(|watched| watched.tally).unwrap_or_default());
             }
         }
+        if !self.symbols.is_empty() {
+            self.sweeps.stop(); // the next one begins at once, with the new list
+        }
         self.symbols = symbols;
+        self.untold.clear();
         out.push(Effect::Watch(self.watched.keys().cloned().collect()));
-        out.push(Effect::Write(Write::Symbols { added, removed }));
+        if self.voice == Beginning::Speaking {
+            out.push(Effect::Write(Write::Symbols { added, removed }));
+        }
         self.tell_status(now, out);
     }
 
@@ -144,6 +285,7 @@ impl Engine {
         match event {
             FeedEvent::Up { connection, keys } => {
                 for key in keys.iter() {
+                    self.carried.insert(key.clone(), connection);
                     if let Some(watched) = self.watched.get_mut(key) {
                         watched.linked(connection, now, out);
                     }
@@ -157,10 +299,9 @@ impl Engine {
                 code,
                 silent_for,
             } => {
-                for key in keys.iter() {
-                    if let Some(watched) = self.watched.get_mut(key) {
-                        watched.unlinked(connection, silent_for, now, out);
-                    }
+                self.carried.retain(|_, carrier| *carrier != connection);
+                for watched in self.watched.values_mut() {
+                    watched.unlinked(connection, silent_for, now, out);
                 }
                 tracing::warn!(%connection, series = keys.len(), reason, ?code, "stream connection lost");
             }
@@ -169,7 +310,7 @@ impl Engine {
                 candle,
                 event_time,
             } => {
-                self.note_lag(event_time, now);
+                self.feed.note_lag(event_time, now);
                 if let Some(watched) = self.watched.get_mut(&key) {
                     watched.open(candle, now, out);
                     complain(watched, &mut self.impossible, now);
@@ -180,7 +321,7 @@ impl Engine {
                 candle,
                 event_time,
             } => {
-                self.note_lag(event_time, now);
+                self.feed.note_lag(event_time, now);
                 if let Some(watched) = self.watched.get_mut(&key) {
                     watched.closed(candle, now, out);
                     complain(watched, &mut self.impossible, now);
@@ -195,55 +336,13 @@ impl Engine {
         }
     }
 
-    fn note_lag(&mut self, event_time: TimeMs, now: &Moment) {
-        self.lag_ms = Some(now.exchange.ms_since(event_time).max(0));
-    }
-
     /// Writes the feed's status when it changed, and from time to time for its lag.
     fn tell_status(&mut self, now: &Moment, out: &mut Vec<Effect>) {
-        let status = self.feed_status(now);
-        let due = self.told.as_ref().is_none_or(|(told, at)| {
-            FeedStatus {
-                lag_ms: told.lag_ms,
-                ..status
-            } != *told
-                || now.mono.ms_since(*at) >= STATUS_EVERY_MS
-        });
-        if due {
-            if self
-                .told
-                .as_ref()
-                .is_none_or(|(told, _)| told.feed != status.feed)
-            {
-                tracing::info!(feed = ?status.feed, series = ?status.series, "feed");
-            }
-            self.told = Some((status, now.mono));
-            out.push(Effect::Write(Write::Status(status)));
+        if self.voice == Beginning::Silent {
+            return;
         }
-    }
-
-    fn feed_status(&self, now: &Moment) -> FeedStatus {
-        let mut series = SeriesCounts::default();
-        let mut all_up = true;
-        for watched in self.watched.values() {
-            *series.of(watched.status()) += 1;
-            all_up &= watched.connection().is_some() || watched.status() == SeriesStatus::Ended;
-        }
-        let feed = if series.live == 0 {
-            FeedState::Down
-        } else if series.stale + series.dirty > 0 || !all_up {
-            FeedState::Degraded
-        } else {
-            FeedState::Live
-        };
-        FeedStatus {
-            feed,
-            store: StoreState::Memory,
-            series,
-            lag_ms: self.lag_ms,
-            speed: now.speed,
-            simulated: self.simulated,
-        }
+        let due = self.feed.due(&self.watched, self.operation, now);
+        out.extend(due.map(|status| Effect::Write(Write::Status(status))));
     }
 }
 

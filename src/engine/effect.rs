@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::order::OrderError;
 use crate::exchange::CandleRequest;
 use crate::market::SeriesKey;
 use crate::signal::SignalResult;
@@ -14,6 +15,8 @@ pub enum Urgency {
     Repair,
     /// A series warms up.
     Backfill,
+    /// Candles that are known are held against the exchange.
+    Audit,
 }
 
 /// A read of closed candles.
@@ -36,6 +39,8 @@ pub enum Effect {
     Write(Write),
     /// Follow exactly these series from now on.
     Watch(BTreeSet<SeriesKey>),
+    /// `Event::Refresh` is done: the candles were taken in, or why not.
+    Refreshed(SeriesKey, Result<(), OrderError>),
 }
 
 impl Effect {

@@ -1,12 +1,13 @@
 //! Reads closed candles for the engine: the most urgent first, so many at once, and only while the exchange's budget
 //! allows. A read that fails goes back to the engine, which knows what it still needs and asks again.
-//! The queue is bounded by the engine: one read per series at most. What only one read is told holds up no other.
+//! The queue is bounded by the engine: of each series one read, one audit and one refresh at most. What only one read is told holds up no other.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
 use super::complaints::Complaints;
 use super::core::Event;
@@ -27,6 +28,13 @@ const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
 /// Shortest such wait: a minute of a fast exchange is over in milliseconds.
 const SHORTEST_HOLD: Duration = Duration::from_millis(5);
+
+/// Audits are sent only while less than this of the minute's weight is spent (2.1: 2,160 in all): the rest is kept for
+/// closes that do not come and holes.
+const AUDIT_BELOW_WEIGHT: u32 = 1_400;
+
+/// How often an audit that waits for the budget is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 type Place = (Urgency, usize, u64);
 
@@ -63,11 +71,15 @@ impl Fetcher {
         let mut serial = 0;
         let hold = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(hold);
+        let mut look_again = tokio::time::interval(LOOK_AGAIN);
+        look_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if hold.is_elapsed() {
                 while in_flight.len() < IN_FLIGHT
-                    && let Some((place, job)) = waiting.pop_first()
+                    && let Some(first) = waiting.first_entry()
+                    && may_be_sent(first.get().urgency, self.exchange.weight_used())
                 {
+                    let (place, job) = first.remove_entry();
                     in_flight.push(self.read(place, job));
                 }
             }
@@ -86,6 +98,7 @@ impl Fetcher {
                     }
                 }
                 () = &mut hold, if !hold.is_elapsed() => {}
+                _ = look_again.tick(), if !waiting.is_empty() => {}
             }
         }
     }
@@ -130,6 +143,13 @@ impl Fetcher {
         let request = job.request;
         let _ = self.answers.send(Event::Answer { request, rows }).await;
         pause
+    }
+}
+
+fn may_be_sent(urgency: Urgency, weight_used: u32) -> bool {
+    match urgency {
+        Urgency::Repair | Urgency::Backfill => true,
+        Urgency::Audit => weight_used < AUDIT_BELOW_WEIGHT,
     }
 }
 

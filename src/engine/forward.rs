@@ -1,51 +1,68 @@
-//! Recomputing a series forward after the exchange revised a closed candle: averages carry a bad row on, so the state
-//! is rebuilt from the checkpoint before the oldest kept candle, and what was told is held against what now stands.
+//! Computing a series forward from the checkpoint before its oldest kept candle: after a revision (averages carry a bad
+//! row on), and to find what readers were told against what now stands.
 
 use std::collections::VecDeque;
 
 use crate::market::{Candle, SeriesKey, TimeMs};
-use crate::signal::{Analyzer, Recommendation, Stand};
+use crate::signal::{Analysis, Analyzer, Recommendation, Stand};
+
+/// A change on one of the kept candles.
+pub(super) struct Turn {
+    pub(super) stand: Stand,
+    pub(super) analysis: Analysis,
+    pub(super) price: f64,
+}
 
 /// The state after `candles`, and the changes on them.
 pub(super) fn run(
     checkpoint: &Analyzer,
     candles: &VecDeque<Candle>,
     key: &SeriesKey,
-) -> (Analyzer, Vec<Stand>) {
+) -> (Analyzer, Vec<Turn>) {
     let mut analyzer = checkpoint.clone();
-    let mut changes = Vec::new();
+    let mut turns = Vec::new();
     let mut previous: Option<Recommendation> = checkpoint.last().map(|last| last.recommendation);
     for candle in candles {
-        let recommendation = analyzer.push(candle).recommendation;
+        let analysis = analyzer.push(candle);
+        let recommendation = analysis.recommendation;
         if let Some(previous) = previous.filter(|previous| *previous != recommendation) {
             let candle_close_time = key.interval.close_time(candle.open_time);
-            changes.push(Stand {
-                candle_close_time,
-                recommendation,
-                previous,
+            turns.push(Turn {
+                stand: Stand {
+                    candle_close_time,
+                    recommendation,
+                    previous,
+                },
+                analysis,
+                price: candle.close,
             });
         }
         previous = Some(recommendation);
     }
-    (analyzer, changes)
+    (analyzer, turns)
 }
 
-/// What a revision takes back and what stands instead, among the changes after `base`; none when nothing differs.
+/// The bare changes.
+pub(super) fn stands(turns: &[Turn]) -> Vec<Stand> {
+    turns.iter().map(|turn| turn.stand).collect()
+}
+
+/// What a revision takes back and what stands instead, among the changes after `since`; none when nothing differs.
 pub(super) fn difference(
     told: &[Stand],
     now: &[Stand],
-    base: TimeMs,
+    since: TimeMs,
 ) -> Option<(Vec<TimeMs>, Vec<Stand>)> {
-    let after_base = |stand: &&Stand| stand.candle_close_time > base;
+    let counts = |stand: &&Stand| stand.candle_close_time > since;
     let corrects: Vec<_> = told
         .iter()
-        .filter(after_base)
+        .filter(counts)
         .filter(|stand| !now.contains(stand))
         .map(|stand| stand.candle_close_time)
         .collect();
     let stands: Vec<_> = now
         .iter()
-        .filter(after_base)
+        .filter(counts)
         .filter(|stand| !told.contains(stand))
         .copied()
         .collect();

@@ -1,5 +1,5 @@
-//! What other rooms may ask of the engine: the watch list, its own state, a chart. All but the chart is published by
-//! swap and costs the engine nothing.
+//! What other rooms see of the engine and may ask of it. What they see is published by swap and costs it nothing; what
+//! they ask goes through one bounded queue, and every asker has a deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::chart::Chart;
+use super::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
 use crate::clock::ExchangeClock;
 use crate::market::{Interval, SeriesKey, Symbol, TimeMs};
 
-/// How long a question may take before the asker gives up.
+/// How long an order may take before the asker gives up.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// The same for a start, which may have to read the exchange's listing.
+const START_WITHIN: Duration = Duration::from_secs(10);
 
 /// A watched contract and its last 24 hours.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,43 +83,30 @@ pub struct EngineInfo {
     pub bad_candles: u64,
 }
 
-/// A question about one series.
-#[derive(Debug)]
-pub struct SeriesQuery {
-    /// Which series.
-    pub key: SeriesKey,
-    /// At most so many candles.
-    pub limit: usize,
-    /// None when the series is not watched.
-    pub answer: oneshot::Sender<Option<Chart>>,
-}
-
-/// The engine did not answer in time: it is stopping, or far behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the engine did not answer; try again in a few seconds")]
-pub struct EngineGone;
-
 /// Reads and asks; clones share one engine.
 #[derive(Debug, Clone)]
 pub struct EngineHandle {
-    pub(super) universe: watch::Receiver<Arc<Universe>>,
-    pub(super) info: watch::Receiver<EngineInfo>,
-    pub(super) queries: mpsc::Sender<SeriesQuery>,
-    pub(super) clock: ExchangeClock,
+    universe: watch::Receiver<Arc<Universe>>,
+    info: watch::Receiver<EngineInfo>,
+    scheduler: watch::Receiver<SchedulerInfo>,
+    orders: mpsc::Sender<Order>,
+    clock: ExchangeClock,
 }
 
 impl EngineHandle {
-    /// A handle on whatever publishes to these channels and answers these queries.
+    /// A handle on whatever publishes to these channels and carries out these orders.
     pub fn new(
         universe: watch::Receiver<Arc<Universe>>,
         info: watch::Receiver<EngineInfo>,
-        queries: mpsc::Sender<SeriesQuery>,
+        scheduler: watch::Receiver<SchedulerInfo>,
+        orders: mpsc::Sender<Order>,
         clock: ExchangeClock,
     ) -> Self {
         Self {
             universe,
             info,
-            queries,
+            scheduler,
+            orders,
             clock,
         }
     }
@@ -130,6 +121,11 @@ impl EngineHandle {
         *self.info.borrow()
     }
 
+    /// Whether it works, and how its sweeps go, as last published.
+    pub fn scheduler(&self) -> SchedulerInfo {
+        *self.scheduler.borrow()
+    }
+
     /// The exchange's clock.
     pub fn clock(&self) -> &ExchangeClock {
         &self.clock
@@ -138,18 +134,54 @@ impl EngineHandle {
     /// The last `limit` candles of a series with their HAMA values; none when it is not watched.
     ///
     /// # Errors
-    /// `EngineGone` when no answer comes within 5 s.
-    pub async fn chart(&self, key: SeriesKey, limit: usize) -> Result<Option<Chart>, EngineGone> {
+    /// `OrderError::Gone` when no answer comes within 5 s.
+    pub async fn chart(&self, key: SeriesKey, limit: usize) -> Result<Option<Chart>, OrderError> {
+        let order = |answer| Order::Chart { key, limit, answer };
+        self.ask(order, ANSWER_WITHIN).await
+    }
+
+    /// Has the engine work, from a stop or with another watch list. Starting what works is no error.
+    ///
+    /// # Errors
+    /// `OrderError`: unknown names, or the exchange's listing cannot be read; `Gone` when that takes longer than 10 s.
+    pub async fn start(&self, order: StartOrder) -> Result<Started, OrderError> {
+        let order = |answer| Order::Start { order, answer };
+        self.ask(order, START_WITHIN).await?
+    }
+
+    /// Has the engine say nothing more until it is started. Stopping what is stopped is no error.
+    ///
+    /// # Errors
+    /// `OrderError`; `Gone` when no answer comes within 5 s.
+    pub async fn stop(&self) -> Result<(), OrderError> {
+        self.ask(|answer| Order::Stop { answer }, ANSWER_WITHIN)
+            .await?
+    }
+
+    /// Has the newest closed candles of a series read anew; they are taken in when this returns.
+    ///
+    /// # Errors
+    /// `OrderError`: not watched, warming up, or the candles cannot be read; `Gone` when no answer comes within 5 s.
+    pub async fn refresh(&self, key: SeriesKey) -> Result<(), OrderError> {
+        let order = |answer| Order::Refresh { key, answer };
+        self.ask(order, ANSWER_WITHIN).await?
+    }
+
+    async fn ask<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<T>) -> Order,
+        within: Duration,
+    ) -> Result<T, OrderError> {
         let (answer, answered) = oneshot::channel();
         let asked = async {
-            self.queries
-                .send(SeriesQuery { key, limit, answer })
+            self.orders
+                .send(order(answer))
                 .await
-                .map_err(|_| EngineGone)?;
-            answered.await.map_err(|_| EngineGone)
+                .map_err(|_| OrderError::Gone)?;
+            answered.await.map_err(|_| OrderError::Gone)
         };
-        tokio::time::timeout(ANSWER_WITHIN, asked)
+        tokio::time::timeout(within, asked)
             .await
-            .map_err(|_| EngineGone)?
+            .map_err(|_| OrderError::Gone)?
     }
 }

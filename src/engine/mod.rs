@@ -3,16 +3,21 @@
 //! `fetcher` spends the request budget; `universe` reads the watch list. How a candle is computed is `signal`'s, how a
 //! change is numbered is `store`'s, and nothing here knows who listens.
 
+mod auditing;
 mod chart;
 mod complaints;
 mod core;
 mod effect;
+mod feed_state;
 mod fetcher;
 mod forward;
 mod handle;
 mod moment;
+mod order;
 mod patience;
 mod result;
+mod settings;
+mod sweep;
 mod task;
 mod universe;
 mod warmup;
@@ -21,11 +26,12 @@ mod watched;
 pub use self::chart::{Chart, ChartRow};
 pub use self::core::{Engine, Event};
 pub use self::effect::{Effect, FetchJob, Urgency};
-pub use self::handle::{
-    EngineGone, EngineHandle, EngineInfo, SeriesQuery, Universe, WatchedContract,
-};
+pub use self::handle::{EngineHandle, EngineInfo, Universe, WatchedContract};
 pub use self::moment::Moment;
-pub use self::task::{EngineSettings, start};
+pub use self::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
+pub use self::settings::{Beginning, EngineSettings, Operation, TechnicalFigures};
+pub use self::sweep::{SweepFigures, SweepOutcome, SweepProgress};
+pub use self::task::start;
 pub use self::universe::{WatchList, WatchListError};
 
 #[cfg(test)]

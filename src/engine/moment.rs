@@ -1,6 +1,6 @@
 //! The time an event is applied at, as a value: exchange time for candles, monotonic time for our own waits.
 
-use crate::clock::{ExchangeClock, Mono};
+use crate::clock::{ExchangeClock, Mono, wall};
 use crate::market::TimeMs;
 
 /// A closed candle is final so long after its close, exchange time (hazard 19).
@@ -16,6 +16,8 @@ pub struct Moment {
     pub exchange: TimeMs,
     /// Our monotonic time.
     pub mono: Mono,
+    /// The wall clock, for people only.
+    pub wall: TimeMs,
     /// How many times as fast as ours the exchange's clock runs.
     pub speed: f64,
     /// How far `exchange` may be off, exchange milliseconds.
@@ -28,6 +30,7 @@ impl Moment {
         Self {
             exchange: clock.now(),
             mono: Mono::now(),
+            wall: wall(),
             speed: clock.speed(),
             error_ms: clock.error_ms(),
         }
@@ -69,6 +72,7 @@ mod tests {
             Moment {
                 exchange,
                 mono,
+                wall: exchange,
                 speed,
                 error_ms,
             }

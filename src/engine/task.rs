@@ -1,23 +1,26 @@
 //! All that is asynchronous about the engine: takes batches in, applies them, sends the effects on.
 //! It ends when the exchange's connections have ended and their queue is empty; the store's writer then ends after it.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::core::{Engine, Event};
 use super::effect::{Effect, FetchJob};
 use super::fetcher::Fetcher;
-use super::handle::{EngineHandle, EngineInfo, SeriesQuery, Universe};
+use super::handle::{EngineHandle, EngineInfo, Universe};
 use super::moment::Moment;
-use super::universe::{UniverseReader, WatchList};
+use super::order::{Order, OrderError, SchedulerInfo, Started};
+use super::settings::EngineSettings;
+use super::universe::{Listed, StartAsked, UniverseReader};
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::{Exchange, FeedQueue, Streams, feed_queue};
-use crate::market::Interval;
+use crate::market::SeriesKey;
 use crate::store::Write;
 use crate::tasks::Tasks;
 
@@ -34,20 +37,14 @@ const JOB_QUEUE: usize = 9_000;
 /// Answers and watch lists that may wait for the engine; full, the fetcher waits.
 const EVENT_QUEUE: usize = 64;
 
-/// Questions that may wait; full, the asker waits until its deadline.
-const QUERY_QUEUE: usize = 64;
+/// Orders that may wait; full, the asker waits until its deadline.
+const ORDER_QUEUE: usize = 64;
+
+/// Starts that may wait for the watch list; a further one is refused.
+const START_QUEUE: usize = 8;
 
 /// What the exchange allows in a minute (1.1).
 const WEIGHT_LIMIT: u32 = 2_400;
-
-/// What the engine is to follow.
-#[derive(Debug, Clone)]
-pub struct EngineSettings {
-    /// Which contracts.
-    pub watch_list: WatchList,
-    /// At which intervals; the first is the primary one.
-    pub intervals: Vec<Interval>,
-}
 
 /// Starts the engine's tasks; they write to `out`.
 pub fn start(
@@ -61,7 +58,11 @@ pub fn start(
     let streams = exchange.streams(tasks, feed);
     let (event_sender, events) = mpsc::channel(EVENT_QUEUE);
     let (jobs, job_receiver) = mpsc::channel(JOB_QUEUE);
-    let (query_sender, queries) = mpsc::channel(QUERY_QUEUE);
+    let (order_sender, orders) = mpsc::channel(ORDER_QUEUE);
+    let (starts, start_receiver) = mpsc::channel(START_QUEUE);
+    let (listed, listed_receiver) = mpsc::channel(START_QUEUE);
+    let engine = Engine::new(&settings);
+    let (scheduler, scheduler_receiver) = watch::channel(engine.scheduler());
     let (universe, universe_receiver) = watch::channel(Arc::new(Universe {
         intervals: settings.intervals.clone(),
         ..Universe::default()
@@ -77,29 +78,49 @@ pub fn start(
     let reader = UniverseReader {
         exchange: exchange.clone(),
         clock: clock.clone(),
-        watch_list: settings.watch_list,
-        intervals: settings.intervals.clone(),
+        in_force: settings.watch_list.clone(),
+        configured: settings.watch_list,
+        intervals: settings.intervals,
         events: event_sender,
         published: universe,
+        listed,
     };
-    tasks.spawn("watch list", reader.run(tasks.clone()));
+    tasks.spawn("watch list", reader.run(start_receiver, tasks.clone()));
     let handle = EngineHandle::new(
         universe_receiver,
         info_receiver,
-        query_sender,
+        scheduler_receiver,
+        order_sender,
         clock.clone(),
     );
     let task = EngineTask {
-        engine: Engine::new(settings.intervals),
+        engine,
         clock,
         exchange,
         streams,
         jobs,
         out,
         info,
+        scheduler,
+        starts,
+        refreshing: BTreeMap::new(),
     };
-    tasks.spawn("engine", task.run(queue, events, queries));
+    let inbox = Inbox {
+        queue,
+        events,
+        orders,
+        listed: listed_receiver,
+    };
+    tasks.spawn("engine", task.run(inbox));
     handle
+}
+
+/// Everything the engine is told, by its way in.
+struct Inbox {
+    queue: FeedQueue,
+    events: mpsc::Receiver<Event>,
+    orders: mpsc::Receiver<Order>,
+    listed: mpsc::Receiver<Listed>,
 }
 
 struct EngineTask {
@@ -110,33 +131,29 @@ struct EngineTask {
     jobs: mpsc::Sender<FetchJob>,
     out: mpsc::Sender<Vec<Write>>,
     info: watch::Sender<EngineInfo>,
+    scheduler: watch::Sender<SchedulerInfo>,
+    starts: mpsc::Sender<StartAsked>,
+    /// Who waits for a series to be read anew.
+    refreshing: BTreeMap<SeriesKey, Vec<oneshot::Sender<Result<(), OrderError>>>>,
 }
 
 impl EngineTask {
-    async fn run(
-        mut self,
-        mut queue: FeedQueue,
-        mut events: mpsc::Receiver<Event>,
-        mut queries: mpsc::Receiver<SeriesQuery>,
-    ) {
+    async fn run(mut self, mut inbox: Inbox) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut info_at = Mono::default();
         loop {
-            let batch: Vec<Event> = tokio::select! {
-                batch = queue.next_batch() => match batch {
-                    Some(batch) => batch.into_iter().map(Event::Feed).collect(),
+            let done = tokio::select! {
+                batch = inbox.queue.next_batch() => match batch {
+                    Some(batch) => self.apply(batch.into_iter().map(Event::Feed)).await,
                     None => return,
                 },
-                Some(event) = events.recv() => vec![event],
-                Some(query) = queries.recv() => {
-                    // Who asked may have gone since.
-                    let _ = query.answer.send(self.engine.chart(&query.key, query.limit));
-                    continue;
-                }
-                _ = ticks.tick() => vec![Event::Tick],
+                Some(event) = inbox.events.recv() => self.apply([event]).await,
+                Some(order) = inbox.orders.recv() => self.carry_out(order).await,
+                Some(listed) = inbox.listed.recv() => self.start(listed).await,
+                _ = ticks.tick() => self.apply([Event::Tick]).await,
             };
-            if self.apply(batch).await.is_err() {
+            if done.is_err() {
                 return;
             }
             if Mono::now().ms_since(info_at) >= INFO_EVERY_MS {
@@ -146,33 +163,77 @@ impl EngineTask {
         }
     }
 
-    /// Applies a batch and does what it asks for. An error: the store's writer is gone.
-    async fn apply(&mut self, batch: Vec<Event>) -> Result<(), Gone> {
-        let now = Moment::read(&self.clock);
-        let mut effects = Vec::new();
-        for event in batch {
-            self.engine.apply(event, &now, &mut effects);
+    /// An order whose asker has gone is not carried out: he was told that nothing came of it.
+    async fn carry_out(&mut self, order: Order) -> Result<(), Gone> {
+        match order {
+            Order::Chart { key, limit, answer } => {
+                let _ = answer.send(self.engine.chart(&key, limit));
+            }
+            Order::Start { order, answer } => {
+                let asked = StartAsked { order, answer };
+                if let Err(TrySendError::Full(asked) | TrySendError::Closed(asked)) =
+                    self.starts.try_send(asked)
+                {
+                    let _ = asked.answer.send(Err(OrderError::Gone));
+                }
+            }
+            Order::Stop { answer } => {
+                if !answer.is_closed() {
+                    self.apply([Event::Stop]).await?;
+                    let _ = answer.send(Ok(()));
+                }
+            }
+            Order::Refresh { key, answer } => {
+                let waiting = self.refreshing.entry(key.clone()).or_default();
+                waiting.retain(|one| !one.is_closed());
+                waiting.push(answer);
+                self.apply([Event::Refresh(key)]).await?;
+            }
         }
-        let (mut writes, mut failed) = (Vec::new(), Vec::new());
-        for effect in effects {
-            match effect {
-                Effect::Write(write) => writes.push(write),
-                Effect::Watch(keys) => self.streams.set(keys),
-                Effect::Ask(job) => {
-                    if let Err(TrySendError::Full(job) | TrySendError::Closed(job)) =
-                        self.jobs.try_send(job)
-                    {
-                        failed.push(Event::Answer {
-                            request: job.request,
-                            rows: None,
-                        });
+        Ok(())
+    }
+
+    /// The watch list of a start is known.
+    async fn start(&mut self, listed: Listed) -> Result<(), Gone> {
+        let universe = listed.symbols.map(Event::Universe);
+        let events = universe
+            .into_iter()
+            .chain([Event::Start(listed.sweep_every)]);
+        self.apply(events).await?;
+        let info = self.engine.scheduler();
+        let _ = listed.answer.send(Ok(Started {
+            symbols: info.symbols,
+            sweep_every: info.sweep_every,
+        }));
+        Ok(())
+    }
+
+    /// Applies a batch and does what it asks for. An error: the store's writer is gone.
+    async fn apply(&mut self, batch: impl IntoIterator<Item = Event>) -> Result<(), Gone> {
+        let now = Moment::read(&self.clock);
+        let mut events: VecDeque<Event> = batch.into_iter().collect();
+        let (mut effects, mut writes) = (Vec::new(), Vec::new());
+        while let Some(event) = events.pop_front() {
+            self.engine.apply(event, &now, &mut effects);
+            for effect in effects.drain(..) {
+                match effect {
+                    Effect::Write(write) => writes.push(write),
+                    Effect::Watch(keys) => self.streams.set(keys),
+                    Effect::Ask(job) => events.extend(ask(&self.jobs, job)),
+                    Effect::Refreshed(key, outcome) => {
+                        for answer in self.refreshing.remove(&key).unwrap_or_default() {
+                            let _ = answer.send(outcome.clone());
+                        }
                     }
                 }
             }
         }
-        for event in failed {
-            self.engine.apply(event, &now, &mut Vec::new()); // says nothing: it only allows the series to ask again
-        }
+        let info = self.engine.scheduler();
+        self.scheduler.send_if_modified(|published| {
+            let changed = *published != info;
+            *published = info;
+            changed
+        });
         if writes.is_empty() {
             return Ok(());
         }
@@ -191,6 +252,15 @@ impl EngineTask {
         };
         self.info.send_replace(info);
     }
+}
+
+/// Hands a read to the fetcher; what does not fit is answered at once: not read.
+fn ask(jobs: &mpsc::Sender<FetchJob>, job: FetchJob) -> Option<Event> {
+    let (TrySendError::Full(job) | TrySendError::Closed(job)) = jobs.try_send(job).err()?;
+    Some(Event::Answer {
+        request: job.request,
+        rows: None,
+    })
 }
 
 /// Nobody takes what the engine writes.

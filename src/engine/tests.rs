@@ -3,6 +3,9 @@
 
 mod repair;
 mod storm;
+mod sweep;
+mod turns;
+mod voice;
 mod world;
 
 use std::collections::BTreeSet;

@@ -1,15 +1,16 @@
-//! Which contracts are watched: the first by 24 h turnover, or those the operator named. Reads the listing once, then
-//! keeps the exchange's clock and the 24 h figures fresh.
+//! Which contracts are watched: the first by 24 h turnover, or those the operator named, in the settings or by a start.
+//! Reads the listing when the list is to be made, else keeps the exchange's clock and the 24 h figures fresh.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::complaints::Complaints;
 use super::core::Event;
 use super::handle::{Universe, WatchedContract};
+use super::order::{OrderError, StartOrder, Started, names};
 use crate::backoff::Backoff;
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::{
@@ -40,19 +41,11 @@ pub enum WatchList {
 #[derive(Debug, thiserror::Error)]
 pub enum WatchListError {
     /// Names the exchange does not trade.
-    #[error("HAMA_SYMBOLS: the exchange has no trading perpetual called {}; remove the name or mend it", list(.0))]
+    #[error("HAMA_SYMBOLS: the exchange has no trading perpetual called {}; remove the name or mend it", names(.0))]
     Unknown(Vec<Symbol>),
     /// Nothing trades: maintenance, or a listing that is not whole.
     #[error("the exchange lists no trading perpetual to watch")]
     Empty,
-}
-
-fn list(symbols: &[Symbol]) -> String {
-    symbols
-        .iter()
-        .map(Symbol::as_str)
-        .collect::<Vec<_>>()
-        .join(", ")
 }
 
 impl WatchList {
@@ -153,10 +146,27 @@ fn watched(contract: &Contract, tickers: &HashMap<&Symbol, &Ticker>) -> WatchedC
 pub(super) struct UniverseReader {
     pub(super) exchange: Exchange,
     pub(super) clock: ExchangeClock,
-    pub(super) watch_list: WatchList,
+    /// What a start without names means.
+    pub(super) configured: WatchList,
+    pub(super) in_force: WatchList,
     pub(super) intervals: Vec<Interval>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) published: watch::Sender<Arc<Universe>>,
+    pub(super) listed: mpsc::Sender<Listed>,
+}
+
+/// A start whose watch list is to be made.
+pub(super) struct StartAsked {
+    pub(super) order: StartOrder,
+    pub(super) answer: oneshot::Sender<Result<Started, OrderError>>,
+}
+
+/// A start whose watch list is made.
+pub(super) struct Listed {
+    /// None: the list in force stays.
+    pub(super) symbols: Option<BTreeSet<Symbol>>,
+    pub(super) sweep_every: Option<Duration>,
+    pub(super) answer: oneshot::Sender<Result<Started, OrderError>>,
 }
 
 enum ReadError {
@@ -167,7 +177,7 @@ enum ReadError {
 impl UniverseReader {
     /// Works until the program stops. A name the exchange does not trade ends it, and with it the program: only who
     /// gave the name can mend it. Everything else is tried again.
-    pub(super) async fn run(self, tasks: Tasks) {
+    pub(super) async fn run(mut self, mut starts: mpsc::Receiver<StartAsked>, tasks: Tasks) {
         let work = async {
             let mut backoff = Backoff::default();
             let mut complaints = Complaints::default();
@@ -190,7 +200,14 @@ impl UniverseReader {
                         self.pause(&error, &mut backoff)
                     }
                 };
-                tokio::time::sleep(wait).await;
+                let pause = tokio::time::sleep(wait);
+                tokio::pin!(pause);
+                loop {
+                    tokio::select! {
+                        () = &mut pause => break,
+                        Some(asked) = starts.recv() => self.start(asked).await,
+                    }
+                }
             }
         };
         tokio::select! {
@@ -224,35 +241,78 @@ impl UniverseReader {
             .await
             .map_err(ReadError::Exchange)?
             .rows;
+        // The engine is gone: the program is stopping, and this task is told so next.
+        let _ = self.events.send(Event::Simulated(time.simulated)).await;
         if self.published.borrow().contracts.is_empty() {
-            let contracts = self
-                .exchange
-                .contracts()
-                .await
-                .map_err(ReadError::Exchange)?
-                .rows;
-            let chosen = self
-                .watch_list
-                .choose(&contracts, &tickers)
-                .map_err(ReadError::WatchList)?;
+            let chosen = self.choose(&self.in_force, &tickers).await?;
             tracing::info!(
                 contracts = chosen.len(),
                 simulated = time.simulated,
                 speed = time.speed,
                 "watch list read"
             );
-            let symbols: BTreeSet<_> = chosen
-                .iter()
-                .map(|contract| contract.symbol.clone())
-                .collect();
+            let symbols = symbols_of(&chosen);
             self.publish(chosen);
-            // The engine is gone: the program is stopping, and this task is told so next.
-            let _ = self.events.send(Event::Simulated(time.simulated)).await;
             let _ = self.events.send(Event::Universe(symbols)).await;
             return Ok(());
         }
         self.publish(self.refreshed(&tickers));
         Ok(())
+    }
+
+    /// Makes the list a start asks for, then passes the start on. The list is left alone when that fails, and when the
+    /// asker has gone meanwhile: he was told that nothing came of it.
+    async fn start(&mut self, asked: StartAsked) {
+        let StartAsked { order, answer } = asked;
+        let wanted = order
+            .symbols
+            .map_or_else(|| self.configured.clone(), WatchList::Named);
+        let symbols = if wanted == self.in_force {
+            None
+        } else {
+            match self.list(&wanted).await {
+                Ok(chosen) => Some(chosen),
+                Err(error) => {
+                    let _ = answer.send(Err(error.into()));
+                    return;
+                }
+            }
+        };
+        if answer.is_closed() {
+            return;
+        }
+        let symbols = symbols.map(|chosen| {
+            tracing::info!(contracts = chosen.len(), "watch list replaced by a start");
+            let symbols = symbols_of(&chosen);
+            self.publish(chosen);
+            self.in_force = wanted;
+            symbols
+        });
+        let listed = Listed {
+            symbols,
+            sweep_every: order.sweep_every,
+            answer,
+        };
+        // The engine is gone: the program is stopping, and the asker sees that nobody answers.
+        let _ = self.listed.send(listed).await;
+    }
+
+    async fn list(&self, wanted: &WatchList) -> Result<Vec<WatchedContract>, ReadError> {
+        let tickers = self.exchange.tickers().await;
+        let tickers = tickers.map_err(ReadError::Exchange)?.rows;
+        self.choose(wanted, &tickers).await
+    }
+
+    async fn choose(
+        &self,
+        wanted: &WatchList,
+        tickers: &[Ticker],
+    ) -> Result<Vec<WatchedContract>, ReadError> {
+        let contracts = self.exchange.contracts().await;
+        let contracts = contracts.map_err(ReadError::Exchange)?.rows;
+        wanted
+            .choose(&contracts, tickers)
+            .map_err(ReadError::WatchList)
     }
 
     fn refreshed(&self, tickers: &[Ticker]) -> Vec<WatchedContract> {
@@ -277,6 +337,25 @@ impl UniverseReader {
             updated_at: Some(self.clock.now()),
         };
         self.published.send_replace(Arc::new(universe));
+    }
+}
+
+fn symbols_of(contracts: &[WatchedContract]) -> BTreeSet<Symbol> {
+    let symbols = contracts.iter().map(|contract| contract.symbol.clone());
+    symbols.collect()
+}
+
+impl From<ReadError> for OrderError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Exchange(error) => {
+                Self::Unreadable(format!("the exchange's listing cannot be read ({error})"))
+            }
+            ReadError::WatchList(WatchListError::Unknown(names)) => Self::Unknown(names),
+            ReadError::WatchList(error @ WatchListError::Empty) => {
+                Self::Unreadable(error.to_string())
+            }
+        }
     }
 }
 

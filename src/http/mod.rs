@@ -1,7 +1,9 @@
 //! Everything the program says over HTTP: REST (`v1`, and `compat` for clients of the service it replaces), health, the
-//! API document, the page, and the door to the hub. Answers come from the published state; only a chart and an analysis
-//! of the compatible API cost the engine anything. Every error is a problem document, in `compat` its envelope. Sockets are handed to the hub as they are; what is said on them is the hub's.
+//! API document, the page, and the door to the hub. Answers come from the published state; only charts, analyses of the
+//! compatible API and orders (`admin`: who may give them) cost the engine anything. Every error is a problem document,
+//! in `compat` its envelope. Sockets are handed to the hub as they are; what is said on them is the hub's.
 
+mod admin;
 mod compat;
 mod document;
 mod health;
@@ -14,6 +16,7 @@ mod socket;
 mod state;
 mod v1;
 
+pub use admin::AdminToken;
 pub use compat::CompatCache;
 pub use document::openapi_json;
 pub use serve::serve;

@@ -55,6 +55,16 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, slug, detail)
     }
 
+    /// 401: a bearer is wanted and there is none.
+    pub(super) fn unauthorized(detail: String) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "no-token", detail)
+    }
+
+    /// 403.
+    pub(super) fn forbidden(detail: String) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "not-allowed", detail)
+    }
+
     /// 404.
     pub(super) fn not_found(slug: &str, detail: String) -> Self {
         Self::new(StatusCode::NOT_FOUND, slug, detail)
@@ -95,6 +105,7 @@ fn status_of(number: u16) -> StatusCode {
 fn headers_beside(status: StatusCode) -> &'static [(HeaderName, &'static str)] {
     match status {
         StatusCode::SERVICE_UNAVAILABLE => &[(header::RETRY_AFTER, "5")],
+        StatusCode::UNAUTHORIZED => &[(header::WWW_AUTHENTICATE, "Bearer")],
         StatusCode::METHOD_NOT_ALLOWED => &[(header::ALLOW, "GET,HEAD")],
         StatusCode::UPGRADE_REQUIRED => &[
             (header::UPGRADE, "websocket"),

@@ -211,7 +211,7 @@ fn has_token(headers: &HeaderMap, name: &header::HeaderName, token: &str) -> boo
 }
 
 /// Whether a page of this origin may connect: our own, one the operator named, or no page at all (a bot).
-fn is_welcome(headers: &HeaderMap, allowed: &[String]) -> bool {
+pub(super) fn is_welcome(headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;
     };

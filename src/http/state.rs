@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::admin::AdminToken;
 use super::compat::CompatCache;
 use crate::clock::Mono;
 use crate::engine::EngineHandle;
@@ -32,8 +33,10 @@ pub struct HttpSettings {
     pub cache_ttl_secs: u64,
     /// Whether signals can be trusted without Redis.
     pub redis: RedisNeed,
-    /// Minutes between full sweeps, as the compatible API shows them.
-    pub scheduler_interval_minutes: u64,
+    /// Most contracts a start may name.
+    pub max_watched: usize,
+    /// Bearer of calls that change something; none: they are accepted from this machine only.
+    pub admin_token: Option<AdminToken>,
 }
 
 /// What a process is without Redis.

@@ -187,7 +187,7 @@ fn serve_refuses_what_it_cannot_keep_and_config_shows_it() {
         ("REDIS_HOST", "r"),
         ("HAMA_API_KEYS", "me:hush"),
         ("HTTPS_PROXY", "http://p:1"),
-        ("HAMA_SCHEDULER_AUTO_START", "false"),
+        ("HAMA_SCHEDULER_ENABLED", "false"),
     ]);
     let ran = run.hamacast(&["serve"]);
     assert_eq!(ran.code(), Some(2));

@@ -3,27 +3,30 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
-use hamacast::engine::{Chart, ChartRow, SeriesQuery};
+use hamacast::engine::{
+    Chart, ChartRow, Order, OrderError, SchedulerInfo, StartOrder, Started, SweepFigures,
+    SweepOutcome, SweepProgress,
+};
 use hamacast::indicator::BandState;
-use hamacast::market::{Interval, SeriesStatus};
-use hamacast::signal::{Bollinger, FeedState, Recommendation, SignalResult};
-use hamacast::store::Write;
+use hamacast::market::{Interval, SeriesKey, SeriesStatus, Symbol, TimeMs};
+use hamacast::signal::{Bollinger, Recommendation, SignalResult};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 
-use crate::support::http_room::{OPEN_MS, Room, empty_chart, key, live, result, status, written};
+use crate::support::http_room::{OPEN_MS, Room, empty_chart, key, live, result, written};
 
 const M15: Interval = Interval::M15;
 const ROOT: &str = "/api/gainer-analysis";
 
 /// A room whose BTCUSDT says BUY, and the charts its engine is asked for.
-async fn room() -> (Room, Receiver<SeriesQuery>) {
+async fn room() -> (Room, Receiver<Order>) {
     let mut room = Room::start_live().await;
     room.write(vec![written(buy())]);
     let (_, none) = tokio::sync::mpsc::channel(1);
-    let queries = std::mem::replace(&mut room.queries, none);
-    (room, queries)
+    let orders = std::mem::replace(&mut room.orders, none);
+    (room, orders)
 }
 
 fn buy() -> SignalResult {
@@ -42,7 +45,7 @@ fn buy() -> SignalResult {
 }
 
 /// 60 closed candles, the last of which opens at `OPEN_MS`, each 1 above the one before; then an open one far off.
-fn chart(query: &SeriesQuery) -> Chart {
+fn chart(key: &SeriesKey) -> Chart {
     let row = |i: i64, close: f64| ChartRow {
         open_time: M15.steps(hamacast::market::OpenTime::from_ms(OPEN_MS), i - 59),
         open: close,
@@ -68,13 +71,13 @@ fn chart(query: &SeriesQuery) -> Chart {
     let closed = (0..60_u8).map(|i| row(i64::from(i), 100.0 + f64::from(i)));
     Chart {
         candles: closed.chain([row(60, 1.0)]).collect(),
-        ..empty_chart(&query.key)
+        ..empty_chart(key)
     }
 }
 
 /// Does `work` while the engine answers charts; how many it was asked for.
 async fn with_engine<T>(
-    queries: &mut Receiver<SeriesQuery>,
+    queries: &mut Receiver<Order>,
     work: impl Future<Output = T>,
 ) -> (T, usize) {
     tokio::pin!(work);
@@ -82,11 +85,16 @@ async fn with_engine<T>(
     loop {
         tokio::select! {
             done = &mut work => return (done, asked),
-            Some(query) = queries.recv() => {
-                asked += 1;
-                let chart = chart(&query);
-                let _ = query.answer.send(Some(chart));
-            }
+            Some(order) = queries.recv() => match order {
+                Order::Chart { key, answer, .. } => {
+                    asked += 1;
+                    let _ = answer.send(Some(chart(&key)));
+                }
+                Order::Refresh { answer, .. } => {
+                    let _ = answer.send(Ok(()));
+                }
+                Order::Start { .. } | Order::Stop { .. } => panic!("{order:?}"),
+            },
         }
     }
 }
@@ -244,10 +252,11 @@ async fn many_callers_of_one_uncached_contract_cost_one_chart() {
     let (room, mut queries) = room().await;
     let calls = (0..CALLERS).map(|_| analyze(&room, json!({"symbol": "BTCUSDT"})));
     let engine = async {
-        let first = queries.recv().await.unwrap();
+        let Some(Order::Chart { key, answer, .. }) = queries.recv().await else {
+            panic!("another order");
+        };
         room.in_flight_by(CALLERS).await; // at least half of the others wait by now
-        let chart = chart(&first);
-        let _ = first.answer.send(Some(chart));
+        let _ = answer.send(Some(chart(&key)));
     };
     let (answers, ()) = tokio::join!(futures::future::join_all(calls), engine);
     assert!(answers.iter().all(|(status, _)| *status == 200));
@@ -307,10 +316,140 @@ async fn status_cache_and_gainers_answer_as_their_clients_know_them() {
         (&last["symbol"], &last["price_change_percent"]),
         (&json!("币安人生USDT"), &Value::Null)
     );
+}
 
-    room.write(vec![Write::Status(status(FeedState::Stopped))]);
+#[tokio::test]
+async fn the_state_of_the_sweeps_is_told() {
+    let (room, _orders) = room().await;
+    room.scheduler.send_replace(SchedulerInfo {
+        running: false,
+        symbols: 3,
+        sweep_every: Duration::from_secs(600),
+        sweep: SweepFigures {
+            progress: Some(SweepProgress { done: 2, total: 3 }),
+            last: Some(SweepOutcome {
+                ok: 2,
+                failed: 1,
+                duration_ms: 1_250,
+                ended_at: TimeMs::new(OPEN_MS),
+            }),
+            next_at: Some(TimeMs::new(OPEN_MS + 600_000)),
+        },
+    });
     let (_, answer) = room.get(&format!("{ROOT}/scheduler/status")).await;
-    assert_eq!(answer["data"]["running"], false);
+    is_like(&example("scheduler-status-sweeping"), &answer, "status");
+    let (_, own) = room.get("/api/v1/status").await;
+    assert_eq!(
+        own["scheduler"],
+        json!({"running": false, "sweep_every_s": 600, "sweep": {
+            "progress": {"done": 2, "total": 3},
+            "last": {"ok": 2, "failed": 1, "duration_ms": 1_250, "ended_at": OPEN_MS},
+            "next_at": OPEN_MS + 600_000}})
+    );
+}
+
+#[tokio::test]
+async fn start_and_stop_are_passed_to_the_engine_and_answered_as_their_clients_know_them() {
+    let (room, mut orders) = room().await;
+    let engine = async {
+        let mut seen = Vec::new();
+        while let Some(order) = orders.recv().await {
+            match order {
+                Order::Start { order, answer } => {
+                    let unknown = Symbol::parse("FOOUSDT").unwrap();
+                    let asks_unknown = order.symbols.iter().flatten().any(|one| *one == unknown);
+                    let started = Started {
+                        symbols: order.symbols.as_ref().map_or(3, Vec::len),
+                        sweep_every: order.sweep_every.unwrap_or(Duration::from_secs(300)),
+                    };
+                    seen.push(order);
+                    let _ = answer.send(if asks_unknown {
+                        Err(OrderError::Unknown(vec![unknown]))
+                    } else {
+                        Ok(started)
+                    });
+                }
+                Order::Stop { answer } => {
+                    let _ = answer.send(Ok(()));
+                    return seen;
+                }
+                Order::Chart { .. } | Order::Refresh { .. } => panic!("{order:?}"),
+            }
+        }
+        seen
+    };
+    let calls = async {
+        let (status, answer) = post(&room, "scheduler/start", &json!({})).await;
+        assert_eq!(status, 200);
+        is_like(&example("scheduler-start"), &answer, "start");
+        let body = json!({"symbols": ["ethusdt", "BTCUSDT", "ETHUSDT"], "interval_minutes": 10});
+        let (_, answer) = post(&room, "scheduler/start", &body).await;
+        assert_eq!(answer["data"]["symbols_count"], 2);
+        assert_eq!(answer["data"]["interval_minutes"], 10);
+        let body = json!({"symbols": ["FOOUSDT", "BTCUSDT"]});
+        let (status, answer) = post(&room, "scheduler/start", &body).await;
+        assert_eq!(status, 400);
+        is_like(&example("error"), &answer, "unknown");
+        assert!(answer["msg"].as_str().unwrap().contains("FOOUSDT"));
+        // Nothing in the body, as `curl -X POST` sends it.
+        let request = room
+            .client
+            .post(room.url(&format!("{ROOT}/scheduler/stop")));
+        let request = request.header("content-type", "application/json");
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        is_like(&example("scheduler-stop"), &answer, "stop");
+    };
+    let (seen, ()) = tokio::join!(engine, calls);
+    let named = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| Symbol::parse(name).unwrap())
+            .collect()
+    };
+    assert_eq!(
+        seen[..2],
+        [
+            StartOrder::default(),
+            StartOrder {
+                symbols: Some(named(&["BTCUSDT", "ETHUSDT"])),
+                sweep_every: Some(Duration::from_secs(600)),
+            },
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_forced_refresh_reads_the_candles_anew_before_it_computes() {
+    let (room, mut orders) = room().await;
+    let engine = async {
+        let Some(Order::Refresh {
+            key: refreshed,
+            answer,
+        }) = orders.recv().await
+        else {
+            panic!("computed from what was there");
+        };
+        answer.send(Ok(())).unwrap();
+        let Some(Order::Chart { key, answer, .. }) = orders.recv().await else {
+            panic!("no chart was asked for");
+        };
+        answer.send(Some(chart(&key))).unwrap();
+        assert_eq!(refreshed, key);
+        let Some(Order::Refresh { answer, .. }) = orders.recv().await else {
+            panic!("computed from what was there");
+        };
+        let unreadable = OrderError::Unreadable("the exchange is away".to_owned());
+        answer.send(Err(unreadable)).unwrap();
+    };
+    let calls = async {
+        let body = json!({"symbol": "BTCUSDT", "force_refresh": true});
+        let (status, answer) = analyze(&room, body.clone()).await;
+        assert_eq!((status, &answer["data"]["cached"]), (200, &json!(false)));
+        let (status, answer) = analyze(&room, body).await;
+        assert_eq!(status, 503);
+        is_like(&example("error"), &answer, "unreadable");
+    };
+    tokio::join!(engine, calls);
 }
 
 /// The answer to a POST of `body` as it stands.
@@ -326,6 +465,37 @@ async fn refused(room: &Room, call: &str, kind: &str, body: String) -> u16 {
     assert_eq!(response.headers()["content-type"], "application/json");
     is_like(&example("error"), &response.json().await.unwrap(), call);
     status
+}
+
+#[tokio::test]
+async fn a_start_that_is_not_as_described_or_not_the_operators_changes_nothing() {
+    let (room, mut orders) = room().await;
+    let json = "application/json";
+    let over = json!({"symbols": vec!["BTCUSDT"; 601]}).to_string();
+    let cases = [
+        ("scheduler/start", json, "[]", 400),
+        ("scheduler/start", json, r#"{"symbols": []}"#, 400),
+        ("scheduler/start", json, r#"{"symbols": [7]}"#, 400),
+        ("scheduler/start", json, r#"{"symbols": ["A/B"]}"#, 400),
+        ("scheduler/start", json, r#"{"interval_minutes": 0}"#, 400),
+        (
+            "scheduler/start",
+            json,
+            r#"{"interval_minutes": 1441}"#,
+            400,
+        ),
+        ("scheduler/start", json, r#"{"interval_minutes": 2.5}"#, 400),
+        ("scheduler/start", json, r#"{"interval_minutes": "5"}"#, 400),
+        ("scheduler/start", json, &over, 400),
+        ("scheduler/start", "text/plain", "{}", 403),
+        ("scheduler/stop", "text/plain", "{}", 403),
+        ("scheduler/stop", json, "{", 400),
+    ];
+    for (call, kind, body, expected) in cases {
+        let status = refused(&room, call, kind, body.to_owned()).await;
+        assert_eq!(status, expected, "{call} {body}");
+    }
+    assert!(orders.try_recv().is_err(), "the engine was asked");
 }
 
 #[tokio::test]
@@ -359,8 +529,6 @@ async fn every_refusal_comes_in_the_envelope_with_a_fitting_status() {
         ("analyze-batch", json, r#"{"symbols": []}"#, 400),
         ("analyze-batch", json, r#"{"symbols": ["BTCUSDT", 7]}"#, 400),
         ("analyze-batch", json, &many, 400),
-        ("scheduler/start", json, "{}", 404),
-        ("scheduler/stop", json, "{}", 404),
         ("top-gainers", json, "{}", 405),
         ("nothing", json, "{}", 404),
         ("", json, "{}", 404),

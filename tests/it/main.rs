@@ -35,6 +35,7 @@ mod redis_store;
 mod replay;
 mod rest;
 mod rest_refusals;
+mod scheduler;
 mod simulator;
 mod support;
 mod tail;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hamacast::engine::SeriesQuery;
+use hamacast::engine::Order;
 use hamacast::market::{Interval, SeriesStatus, Symbol};
 use hamacast::signal::{FeedState, Recommendation, SignalResult};
 use hamacast::store::Write;
@@ -252,7 +252,9 @@ async fn candles_are_asked_of_the_engine() {
     let url = room.url("/api/v1/candles/btcusdt?interval=1h&limit=1500");
     let (asking, client) = (url, room.client.clone());
     let engine = async {
-        let SeriesQuery { key, limit, answer } = room.queries.recv().await.unwrap();
+        let Some(Order::Chart { key, limit, answer }) = room.orders.recv().await else {
+            panic!("another order");
+        };
         assert_eq!((key.to_string().as_str(), limit), ("BTCUSDT:1h", 1_500));
         answer.send(Some(empty_chart(&key))).unwrap();
     };

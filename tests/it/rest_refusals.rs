@@ -121,7 +121,7 @@ async fn an_engine_that_is_gone_is_a_503_and_a_delisted_contract_is_still_known(
         room.get("/api/v1/signals/LUNAUSDT").await.1["status"],
         "ended"
     );
-    room.queries.close();
+    room.orders.close();
     room.problem("/api/v1/candles/BTCUSDT", 503, "engine-busy")
         .await;
 }

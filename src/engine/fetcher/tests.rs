@@ -86,3 +86,14 @@ fn repairs_come_before_backfills_and_the_primary_interval_before_the_others() {
         .collect();
     assert_eq!(order, ["FIRST", "SECOND", "THIRD", "FOURTH", "FIFTH"]);
 }
+
+#[test]
+fn audits_wait_where_repairs_still_have_room() {
+    let sent = |weight_used| {
+        [Urgency::Repair, Urgency::Backfill, Urgency::Audit]
+            .map(|urgency| may_be_sent(urgency, weight_used))
+    };
+    assert_eq!(sent(AUDIT_BELOW_WEIGHT - 1), [true, true, true]);
+    assert_eq!(sent(AUDIT_BELOW_WEIGHT), [true, true, false]);
+    assert!(Urgency::Backfill < Urgency::Audit);
+}

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Mono;
-use crate::engine::{Effect, Engine, Event, Moment};
+use crate::engine::{Beginning, Effect, Engine, EngineSettings, Event, Moment, WatchList};
 use crate::exchange::{CandleRequest, ConnectionId, FeedEvent};
 use crate::market::{Candle, Interval, OpenTime, SeriesKey, SeriesStatus, Symbol, TimeMs};
 use crate::signal::{Analyzer, ChangeBody, Recommendation, SignalResult};
-use crate::store::{Occasion, Write};
+use crate::store::{Base, Occasion, Write};
 
 const INTERVALS: [Interval; 2] = [Interval::M1, Interval::M5];
 const SYMBOLS: [&str; 3] = ["AAAUSDT", "BBBUSDT", "CCCUSDT"];
@@ -19,31 +19,79 @@ const SYMBOLS: [&str; 3] = ["AAAUSDT", "BBBUSDT", "CCCUSDT"];
 const START_MS: i64 = 1_700_000_100_000;
 const BEGAN_MS: i64 = START_MS - 600 * 300_000;
 
-type Told = Vec<(TimeMs, Recommendation, Recommendation)>;
+type Changes = Vec<(TimeMs, Recommendation, Recommendation)>;
 
-struct Storm {
+pub(super) struct Storm {
     dice: fastrand::Rng,
-    engine: Engine,
+    pub(super) engine: Engine,
     now: Moment,
     /// Events that are on their way: when they arrive, in which order they were sent, what they are.
     coming: BTreeMap<(TimeMs, u64), Event>,
     sent: u64,
     calm: Calm,
-    told: BTreeMap<SeriesKey, Told>,
-    base: BTreeMap<SeriesKey, TimeMs>,
-    results: BTreeMap<SeriesKey, SignalResult>,
-    corrections: usize,
+    /// What the engine has said since somebody last took it.
+    pub(super) writes: Vec<Write>,
     up: Option<ConnectionId>,
     connections: u64,
 }
 
+/// What readers were told.
+#[derive(Default)]
+pub(super) struct Log {
+    pub(super) changes: BTreeMap<SeriesKey, Changes>,
+    /// Close time the first live result of each series spoke of.
+    pub(super) first: BTreeMap<SeriesKey, TimeMs>,
+    pub(super) base: BTreeMap<SeriesKey, Base>,
+    pub(super) results: BTreeMap<SeriesKey, SignalResult>,
+    pub(super) corrections: usize,
+}
+
+impl Log {
+    pub(super) fn append(&mut self, writes: impl IntoIterator<Item = Write>) {
+        for write in writes {
+            match write {
+                Write::Change(ChangeBody::Signal(change)) => {
+                    let base = Base {
+                        close_time: change.candle_close_time,
+                        recommendation: change.recommendation,
+                    };
+                    self.base.insert(change.key.clone(), base);
+                    self.changes.entry(change.key).or_default().push((
+                        change.candle_close_time,
+                        change.previous,
+                        change.recommendation,
+                    ));
+                }
+                Write::Change(ChangeBody::Correction(_)) => self.corrections += 1,
+                Write::Result { result, occasion } => {
+                    if occasion == Occasion::FirstLive {
+                        let base = Base {
+                            close_time: result.candle_close_time.unwrap(),
+                            recommendation: result.recommendation.unwrap(),
+                        };
+                        let before = self.base.insert(result.key(), base);
+                        assert_eq!(before, None, "{} was live before", result.key());
+                        self.first.insert(result.key(), base.close_time);
+                    }
+                    self.results.insert(result.key(), *result);
+                }
+                Write::Technical { .. }
+                | Write::Turn(_)
+                | Write::Ended(_)
+                | Write::Symbols { .. }
+                | Write::Status(_) => {}
+            }
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Calm {
+pub(super) enum Calm {
     Storm,
     After,
 }
 
-fn keys() -> Vec<SeriesKey> {
+pub(super) fn keys() -> Vec<SeriesKey> {
     let symbols = SYMBOLS.map(|name| Symbol::parse(name).unwrap());
     let of = |symbol: &Symbol| INTERVALS.map(|interval| SeriesKey::new(symbol.clone(), interval));
     symbols.iter().flat_map(of).collect()
@@ -77,23 +125,26 @@ fn candles(key: &SeriesKey, until: OpenTime) -> Vec<Candle> {
 }
 
 impl Storm {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, beginning: Beginning) -> Self {
+        let list = WatchList::Top(3);
+        let settings = EngineSettings {
+            beginning,
+            ..EngineSettings::new(list, INTERVALS.to_vec())
+        };
         let mut storm = Self {
             dice: fastrand::Rng::with_seed(seed),
-            engine: Engine::new(INTERVALS.to_vec()),
+            engine: Engine::new(&settings),
             now: Moment {
                 exchange: TimeMs::new(START_MS + 20_000),
                 mono: Mono::from_ms(1_000),
+                wall: TimeMs::new(START_MS),
                 speed: 1.0,
                 error_ms: 40,
             },
             coming: BTreeMap::new(),
             sent: 0,
             calm: Calm::Storm,
-            told: BTreeMap::new(),
-            base: BTreeMap::new(),
-            results: BTreeMap::new(),
-            corrections: 0,
+            writes: Vec::new(),
             up: None,
             connections: 0,
         };
@@ -103,37 +154,20 @@ impl Storm {
         storm
     }
 
-    fn apply(&mut self, event: Event) {
+    pub(super) fn apply(&mut self, event: Event) {
         let mut effects = Vec::new();
         self.engine.apply(event, &self.now, &mut effects);
         for effect in effects {
             match effect {
                 Effect::Ask(job) => self.ask(job.request),
-                Effect::Write(Write::Change(ChangeBody::Signal(change))) => {
-                    let status = self.engine.watched[&change.key].status();
-                    assert_eq!(status, SeriesStatus::Live, "{}", change.key);
-                    self.told.entry(change.key).or_default().push((
-                        change.candle_close_time,
-                        change.previous,
-                        change.recommendation,
-                    ));
-                }
-                Effect::Write(Write::Change(ChangeBody::Correction(_))) => self.corrections += 1,
-                Effect::Write(Write::Result { result, occasion }) => {
-                    if occasion == Occasion::FirstLive {
-                        self.base
-                            .insert(result.key(), result.candle_close_time.unwrap());
+                Effect::Write(write) => {
+                    if let Write::Change(body) = &write {
+                        let status = self.engine.watched[body.key()].status();
+                        assert_eq!(status, SeriesStatus::Live, "{}", body.key());
                     }
-                    self.results.insert(result.key(), *result);
+                    self.writes.push(write);
                 }
-                Effect::Write(
-                    Write::Technical { .. }
-                    | Write::Turn(_)
-                    | Write::Ended(_)
-                    | Write::Symbols { .. }
-                    | Write::Status(_),
-                )
-                | Effect::Watch(_) => {}
+                Effect::Watch(_) | Effect::Refreshed(..) => {}
             }
         }
     }
@@ -200,7 +234,7 @@ impl Storm {
     }
 
     /// Half a second passes.
-    fn step(&mut self) {
+    pub(super) fn step(&mut self) {
         self.now.exchange = self.now.exchange.plus_ms(500);
         self.now.mono = self.now.mono.plus_ms(500);
         if self.now.exchange.ms() % 60_000 == 0 {
@@ -264,7 +298,15 @@ impl Storm {
         );
     }
 
-    fn expected(&self, key: &SeriesKey) -> Told {
+    /// The storm is over: everything is connected and answers.
+    pub(super) fn calm_down(&mut self) {
+        self.calm = Calm::After;
+        self.disconnect();
+        self.connect();
+    }
+
+    /// What an undisturbed run tells of the candles that close after `first`.
+    pub(super) fn expected(&self, key: &SeriesKey, first: TimeMs) -> Changes {
         let last = *self.engine.watched[key].series().last().unwrap();
         let mut analyzer = Analyzer::default();
         let mut previous = Recommendation::Hold;
@@ -272,7 +314,7 @@ impl Storm {
         for candle in candles(key, last.open_time) {
             let now = analyzer.push(&candle).recommendation;
             let close = key.interval.close_time(candle.open_time);
-            if now != previous && close > self.base[key] {
+            if now != previous && close > first {
                 told.push((close, previous, now));
             }
             previous = now;
@@ -285,28 +327,26 @@ impl Storm {
 fn under_a_storm_on_stream_and_rest_every_series_tells_what_an_undisturbed_one_would() {
     let mut changes = 0;
     for seed in 0..8 {
-        let mut storm = Storm::new(seed);
+        let mut storm = Storm::new(seed, Beginning::Speaking);
         for _ in 0..4 * 7_200 {
             storm.step();
         }
-        storm.calm = Calm::After;
-        storm.disconnect();
-        storm.connect();
+        storm.calm_down();
         for _ in 0..2 * 360 {
             storm.step();
         }
+        let mut log = Log::default();
+        log.append(storm.writes.drain(..));
         for key in keys() {
-            let told = storm.told.get(&key).cloned().unwrap_or_default();
-            assert_eq!(
-                storm.engine.watched[&key].status(),
-                SeriesStatus::Live,
-                "seed {seed}, {key}"
-            );
-            assert_eq!(told, storm.expected(&key), "seed {seed}, {key}");
-            assert_eq!(storm.results[&key].holes, 0, "seed {seed}, {key}");
+            let told = log.changes.get(&key).cloned().unwrap_or_default();
+            let status = storm.engine.watched[&key].status();
+            assert_eq!(status, SeriesStatus::Live, "seed {seed}, {key}");
+            let expected = storm.expected(&key, log.first[&key]);
+            assert_eq!(told, expected, "seed {seed}, {key}");
+            assert_eq!(log.results[&key].holes, 0, "seed {seed}, {key}");
             changes += told.len();
         }
-        assert_eq!(storm.corrections, 0, "seed {seed}");
+        assert_eq!(log.corrections, 0, "seed {seed}");
     }
     assert!(changes > 100, "only {changes} changes");
 }

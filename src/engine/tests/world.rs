@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Mono;
-use crate::engine::{Effect, Engine, Event, FetchJob, Moment};
+use crate::engine::{
+    Effect, Engine, EngineSettings, Event, FetchJob, Moment, OrderError, Urgency, WatchList,
+};
 use crate::exchange::{CandleRequest, ConnectionId, FeedEvent};
 use crate::market::{Candle, Interval, OpenTime, SeriesKey, SeriesStatus, Symbol, TimeMs};
-use crate::signal::{Analyzer, ChangeBody, Correction, Recommendation, SignalChange, SignalResult};
+use crate::signal::{
+    Analyzer, ChangeBody, Correction, FeedStatus, Recommendation, SignalChange, SignalResult,
+};
 use crate::store::{Occasion, Write};
 
 pub(super) const MINUTE: i64 = 60_000;
@@ -66,35 +70,63 @@ pub(super) struct World {
     /// How far the REST side is behind.
     pub(super) lag_ms: i64,
     pub(super) asked: Vec<FetchJob>,
+    /// Reads of the sweep; they are answered by `answer_audits` only.
+    pub(super) audits: Vec<FetchJob>,
     /// How many reads were asked for so far.
     pub(super) requests: usize,
     pub(super) changes: Vec<SignalChange>,
     pub(super) corrections: Vec<Correction>,
     pub(super) results: Vec<(SignalResult, Occasion)>,
+    pub(super) statuses: Vec<FeedStatus>,
+    pub(super) refreshed: Vec<(SeriesKey, Result<(), OrderError>)>,
+    pub(super) technicals: usize,
+    /// How much was said so far, of whatever kind.
+    pub(super) writes: usize,
+    pub(super) first_write: Option<Write>,
 }
 
 impl World {
     pub(super) fn new(market: impl Iterator<Item = Candle>) -> Self {
+        let settings = EngineSettings::new(WatchList::Top(1), vec![Interval::M1]);
+        Self::of(&settings, market)
+    }
+
+    pub(super) fn of(settings: &EngineSettings, market: impl Iterator<Item = Candle>) -> Self {
         let exchange = TimeMs::new(ORIGIN_MS + START * MINUTE + 10_000);
         let now = Moment {
             exchange,
             mono: Mono::from_ms(1_000),
+            wall: exchange,
             speed: 1.0,
             error_ms: 0,
         };
-        let mut world = Self {
-            engine: Engine::new(vec![Interval::M1]),
+        let mut world = Self::watching_nothing(settings, market, now);
+        world.apply(Event::Universe(BTreeSet::from([key().symbol])));
+        world
+    }
+
+    pub(super) fn watching_nothing(
+        settings: &EngineSettings,
+        market: impl Iterator<Item = Candle>,
+        now: Moment,
+    ) -> Self {
+        Self {
+            engine: Engine::new(settings),
             market: market.map(|candle| (candle.open_time, candle)).collect(),
             now,
             lag_ms: 0,
             asked: Vec::new(),
+            audits: Vec::new(),
             requests: 0,
             changes: Vec::new(),
             corrections: Vec::new(),
             results: Vec::new(),
-        };
-        world.apply(Event::Universe(BTreeSet::from([key().symbol])));
-        world
+            statuses: Vec::new(),
+            refreshed: Vec::new(),
+            technicals: 0,
+            writes: 0,
+            first_write: None,
+        }
     }
 
     /// A world whose series is live, at `START` and ten seconds.
@@ -119,7 +151,12 @@ impl World {
         let mut effects = Vec::new();
         self.engine.apply(event, &self.now, &mut effects);
         for effect in effects {
+            if let Effect::Write(write) = &effect {
+                self.writes += 1;
+                self.first_write.get_or_insert_with(|| write.clone());
+            }
             match effect {
+                Effect::Ask(job) if job.urgency == Urgency::Audit => self.audits.push(job),
                 Effect::Ask(job) => {
                     self.requests += 1;
                     self.asked.push(job);
@@ -138,13 +175,10 @@ impl World {
                 Effect::Write(Write::Result { result, occasion }) => {
                     self.results.push((*result, occasion));
                 }
-                Effect::Write(
-                    Write::Technical { .. }
-                    | Write::Turn(_)
-                    | Write::Ended(_)
-                    | Write::Symbols { .. }
-                    | Write::Status(_),
-                )
+                Effect::Write(Write::Status(status)) => self.statuses.push(status),
+                Effect::Write(Write::Technical { .. }) => self.technicals += 1,
+                Effect::Refreshed(key, outcome) => self.refreshed.push((key, outcome)),
+                Effect::Write(Write::Turn(_) | Write::Ended(_) | Write::Symbols { .. })
                 | Effect::Watch(_) => {}
             }
         }
@@ -193,6 +227,14 @@ impl World {
     /// As the exchange would answer what was asked: from its market, closed candles only.
     pub(super) fn answer_all(&mut self) {
         while let Some(job) = self.asked.pop() {
+            let rows = self.rows(&job.request);
+            self.answer(job.request, rows);
+        }
+    }
+
+    /// The same for what the sweep asked.
+    pub(super) fn answer_audits(&mut self) {
+        while let Some(job) = self.audits.pop() {
             let rows = self.rows(&job.request);
             self.answer(job.request, rows);
         }

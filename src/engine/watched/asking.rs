@@ -30,7 +30,7 @@ impl Watched {
         let ready =
             self.warm_up.is_none() && self.analyzer.candles() >= READY && self.link != Link::Never;
         let unsettled = self.series.hole().is_some() || self.overdue(now);
-        if !ready || (self.base.is_none() && unsettled) {
+        if !ready || (self.record.is_none() && unsettled) {
             return SeriesStatus::Warming;
         }
         match self.link {

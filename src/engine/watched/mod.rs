@@ -1,20 +1,23 @@
 //! One watched series: its candles, its indicator, what readers were told of it, and what must be asked of the exchange.
-//! What must hold: candles enter history by the commit rule alone; a change leaves only while the series is live, so
-//! what a hole or a lost connection held back waits in `unsaid` and goes out, in order, once the series is live again.
+//! What must hold: candles enter history by the commit rule alone; a change leaves only while the series is live and
+//! the engine may speak, so what a hole, a lost connection or a stop held back waits in `unsaid` and goes out, in order.
 //! However long it was away, what it missed is read and told as caught up. Nothing here waits or sends: time comes in,
 //! effects go out.
 
 mod asking;
+mod record;
 mod taking;
 mod telling;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use self::record::Record;
 use super::effect::Effect;
 use super::moment::Moment;
 use super::patience::SeenTwice;
-use super::warmup::{ENOUGH, Past, Step, WarmUp};
+use super::settings::TechnicalFigures;
+use super::warmup::{ENOUGH, Past, Step, WarmUp, newest_final};
 use crate::clock::Mono;
 use crate::exchange::{CandleRequest, ConnectionId};
 use crate::market::{Candle, OpenTime, Origin, Refusal, Series, SeriesKey, SeriesStatus, TimeMs};
@@ -42,10 +45,23 @@ enum Unsaid {
 
 /// What an event did to the series, for the result to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum News {
+pub(super) enum News {
     Nothing,
     OpenCandle,
     Close,
+    /// Nothing, but the result is to be written all the same.
+    Again(Occasion),
+}
+
+/// Whether what is known of the series may be said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// It may.
+    Speak,
+    /// The operator stopped the engine.
+    Stopped,
+    /// Another engine speaks.
+    Silent,
 }
 
 /// Counters of one event, added up by the engine.
@@ -80,13 +96,22 @@ pub(super) struct Watched {
     disputed: BTreeSet<OpenTime>,
     /// REST had nothing to say of a disputed candle: it is asked again then.
     decide_at: Mono,
-    revisions: BTreeMap<OpenTime, u32>,
-    /// Close time up to which the first live result spoke; none before it.
-    base: Option<TimeMs>,
-    /// What the last change, told or unsaid, left standing.
+    leave: Leave,
+    /// What readers were told; none before the first live result of the epoch.
+    record: Option<Record>,
+    /// What the newest closed candle says.
     standing: Recommendation,
+    /// What follows on the record, as long as it is not `lost`.
     unsaid: Vec<Unsaid>,
+    /// What follows on the record must be computed anew, from the record and the candles.
+    lost: bool,
+    /// How the newest closed candle came.
+    last_origin: Origin,
+    /// Changes up to this close are told as caught up.
+    late_until: TimeMs,
+    tells_technical: bool,
     status: SeriesStatus,
+    /// As it was last told, or would have been.
     result: SignalResult,
     /// Why the last candle was refused, until somebody takes it to complain.
     pub(super) refused: Option<Refusal>,
@@ -95,10 +120,24 @@ pub(super) struct Watched {
 
 impl Watched {
     /// A series nothing is known of yet; its first, empty result is written.
-    pub(super) fn new(key: SeriesKey, rank: usize, now: &Moment, out: &mut Vec<Effect>) -> Self {
-        let result = SignalResult::warming(&key, now.exchange);
-        out.push(Effect::result(result.clone(), Occasion::Status));
+    pub(super) fn new(
+        key: SeriesKey,
+        rank: usize,
+        leave: Leave,
+        technical: TechnicalFigures,
+        now: &Moment,
+        out: &mut Vec<Effect>,
+    ) -> Self {
+        let mut result = SignalResult::warming(&key, now.exchange);
+        if leave == Leave::Stopped {
+            result.status = SeriesStatus::Stopped;
+        }
+        if leave != Leave::Silent {
+            out.push(Effect::result(result.clone(), Occasion::Status));
+        }
         Self {
+            leave,
+            tells_technical: technical == TechnicalFigures::Written && rank == 0,
             series: Series::new(key.interval),
             key,
             rank,
@@ -113,10 +152,12 @@ impl Watched {
             hole: SeenTwice::default(),
             disputed: BTreeSet::new(),
             decide_at: Mono::default(),
-            revisions: BTreeMap::new(),
-            base: None,
+            record: None,
             standing: Recommendation::Hold,
             unsaid: Vec::new(),
+            lost: false,
+            last_origin: Origin::Rest,
+            late_until: TimeMs::new(i64::MIN),
             status: SeriesStatus::Warming,
             result,
             refused: None,
@@ -221,6 +262,23 @@ impl Watched {
             Some(Step::Done(past)) => self.begin(*past),
             None => self.repair(rows, &asked, now),
         };
+        self.settle(news, now, out);
+        self.ask(now, out);
+    }
+
+    /// The request for the newest `limit` closed candles, to hold them against history; none while there is no history.
+    pub(super) fn check_request(&self, limit: u16, now: &Moment) -> Option<CandleRequest> {
+        (self.warm_up.is_none() && self.series.last().is_some()).then(|| CandleRequest {
+            key: self.key.clone(),
+            from: None,
+            until: newest_final(&self.key, now),
+            limit,
+        })
+    }
+
+    /// What REST says of closed candles, asked for by `check_request`: REST is right.
+    pub(super) fn checked(&mut self, rows: &[Candle], now: &Moment, out: &mut Vec<Effect>) {
+        let news = self.offer(rows, Origin::Rest, now);
         self.settle(news, now, out);
         self.ask(now, out);
     }

@@ -5,12 +5,15 @@ use super::{News, Unsaid, Watched};
 use crate::engine::forward;
 use crate::engine::moment::Moment;
 use crate::exchange::CandleRequest;
-use crate::market::{Candle, Committed, Hole, Origin, Verdict};
+use crate::market::{Candle, Committed, HISTORY_MAX, Hole, Origin, Verdict};
 use crate::signal::{Correction, Source};
 
 /// Waits between reads that brought nothing: doubling from the first to the last.
 const RETRY_FIRST_MS: u64 = 1_000;
 const RETRY_LAST_MS: u64 = 60_000;
+
+/// Changes that may wait to be told, of a stop of weeks: no more than the kept candles can make anew.
+const UNSAID_MAX: usize = HISTORY_MAX;
 
 impl Watched {
     /// Takes in what was read again: missing closes, holes, disputed candles. A hole is bridged on the second look, and
@@ -98,8 +101,10 @@ impl Watched {
                 Origin::Rest => self.tally.from_rest += 1,
             }
             let analysis = self.analyzer.push(candle);
+            self.last_origin = *origin;
             let previous = std::mem::replace(&mut self.standing, analysis.recommendation);
-            if self.base.is_some() && previous != analysis.recommendation {
+            let follows = self.record.is_some() && !self.lost;
+            if follows && previous != analysis.recommendation {
                 let analysis = Box::new(analysis);
                 self.unsaid.push(Unsaid::Signal {
                     analysis,
@@ -111,8 +116,14 @@ impl Watched {
         }
         while let Some(oldest) = self.series.trim_oldest() {
             self.checkpoint.push(&oldest);
-            self.revisions.remove(&oldest.open_time);
             self.disputed.remove(&oldest.open_time);
+            let close_time = self.series.close_time(oldest.open_time);
+            if let Some(record) = &mut self.record {
+                record.forget(close_time);
+            }
+        }
+        if self.unsaid.len() > UNSAID_MAX {
+            self.lose();
         }
         if !committed.is_empty() {
             self.fruitless = 0;
@@ -122,14 +133,10 @@ impl Watched {
 
     /// The exchange says something else than before about a closed candle (hazard 19): replace, recompute, tell.
     fn revise(&mut self, candle: Candle, now: &Moment) {
-        if !self.unsaid.is_empty() {
-            self.disputed.insert(candle.open_time); // first say what is known, then correct it
-            return;
-        }
         self.disputed.remove(&candle.open_time);
         let (_, told) = forward::run(&self.checkpoint, self.series.history(), &self.key);
         self.series.replace(candle);
-        let (analyzer, stands) = forward::run(&self.checkpoint, self.series.history(), &self.key);
+        let (analyzer, turns) = forward::run(&self.checkpoint, self.series.history(), &self.key);
         self.analyzer = analyzer;
         self.tally.corrections += 1;
         tracing::warn!(series = %self.key, open_time = %candle.open_time, "the exchange revised a closed candle");
@@ -138,26 +145,36 @@ impl Watched {
             .analyzer
             .last()
             .map_or(previous, |last| last.recommendation);
-        let Some(base) = self.base else { return };
-        let difference = forward::difference(&told, &stands, base);
+        let Some(record) = &self.record else { return };
+        if self.lost || !self.unsaid.is_empty() {
+            self.lose(); // what was not told yet is told as it now is
+            return;
+        }
+        let (told, stands) = (forward::stands(&told), forward::stands(&turns));
+        let difference = forward::difference(&told, &stands, record.since());
         if difference.is_none() && self.standing == previous {
             return;
         }
         // No change lies after the first live result, and yet what that said no longer holds: that is told too.
         let (corrects, stands) = difference.unwrap_or_default();
-        let revision = self.revisions.entry(candle.open_time).or_insert(0);
-        *revision += 1;
+        let candle_close_time = self.series.close_time(candle.open_time);
         self.unsaid.push(Unsaid::Correction(Box::new(Correction {
             key: self.key.clone(),
-            revision: *revision,
+            revision: record.next_revision(candle_close_time),
             corrects,
             stands,
             recommendation: self.standing,
             previous,
             candle_open_time: candle.open_time,
-            candle_close_time: self.series.close_time(candle.open_time),
+            candle_close_time,
             event_time: now.exchange,
             source: Source::Rest,
         })));
+    }
+
+    /// Gives up the changes that wait: they are computed anew once they may be told.
+    fn lose(&mut self) {
+        self.unsaid.clear();
+        self.lost = true;
     }
 }

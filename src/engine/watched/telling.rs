@@ -1,53 +1,214 @@
-//! What is said of a series, and when: changes leave only while it is live, before the result that shows them.
+//! What is said of a series, and when: changes leave only while it is live and the engine may speak, before the result
+//! that shows them. What was told is kept in `record`; where that and the candles have gone different ways, `lost`, the
+//! changes are computed anew from the two.
 
-use super::{News, Unsaid, Watched};
+use super::{Leave, News, Record, Unsaid, Watched};
 use crate::engine::effect::Effect;
+use crate::engine::forward::{self, Turn};
 use crate::engine::moment::Moment;
 use crate::engine::result;
-use crate::market::{Origin, SeriesStatus};
-use crate::signal::{ChangeBody, Correction, SignalChange, Source};
-use crate::store::{Occasion, Write};
+use crate::market::{Origin, SeriesStatus, TimeMs};
+use crate::signal::{
+    ChangeBody, Correction, Recommendation, SignalChange, SignalResult, Source, Technical,
+};
+use crate::store::{Base, Occasion, Told, Write};
 
 impl Watched {
     /// Says what may be said now: status, changes, the result.
-    pub(super) fn settle(&mut self, news: News, now: &Moment, out: &mut Vec<Effect>) {
-        let status = self.status_at(now);
-        let turned = status != self.status;
-        self.status = status;
-        if status != SeriesStatus::Live {
-            if turned {
-                self.result.status = status;
-                self.result.event_time = now.exchange;
-                out.push(Effect::result(self.result.clone(), Occasion::Status));
+    pub(in crate::engine) fn settle(&mut self, news: News, now: &Moment, out: &mut Vec<Effect>) {
+        self.status = self.status_at(now);
+        if self.leave != Leave::Speak {
+            return;
+        }
+        let turned = self.status != self.result.status;
+        if self.status != SeriesStatus::Live {
+            if turned || news == News::Again(Occasion::Status) {
+                self.tell_status(self.status, now, out);
             }
             return;
         }
-        let first = self.base.is_none();
-        if first {
-            self.base = self
-                .series
-                .last()
-                .map(|last| self.series.close_time(last.open_time));
-        }
-        for unsaid in std::mem::take(&mut self.unsaid) {
-            let body = self.said(unsaid, now);
-            out.push(Effect::Write(Write::Change(body)));
+        let first = self.record.is_none();
+        if !self.tell_changes(now, out) {
+            return;
         }
         let occasion = match news {
             _ if first => Occasion::FirstLive,
             _ if turned => Occasion::Status,
             News::Close => Occasion::Close,
             News::OpenCandle => Occasion::Update,
+            News::Again(occasion) => occasion,
             News::Nothing => return,
         };
         self.result = result::of(self, now.exchange);
+        if self.tells_technical && occasion != Occasion::Update {
+            let candles: Vec<_> = self.series.history().iter().copied().collect();
+            out.push(Effect::Write(Write::Technical {
+                symbol: self.key.symbol.clone(),
+                technical: Box::new(Technical::of(&candles)),
+            }));
+        }
         out.push(Effect::result(self.result.clone(), occasion));
+    }
+
+    /// The operator has stopped the engine: says so once, then nothing.
+    pub(in crate::engine) fn stop(&mut self, now: &Moment, out: &mut Vec<Effect>) {
+        self.leave = Leave::Stopped;
+        self.tell_status(SeriesStatus::Stopped, now, out);
+    }
+
+    /// The operator lets it go on: what was missed goes out late, whatever its age.
+    pub(in crate::engine) fn go_on(&mut self, now: &Moment, out: &mut Vec<Effect>) {
+        self.leave = Leave::Speak;
+        self.settle(News::Again(Occasion::Status), now, out);
+    }
+
+    /// What it closed until now is told as caught up.
+    pub(in crate::engine) fn is_late_until(&mut self, now: &Moment) {
+        self.late_until = now.exchange;
+    }
+
+    /// Another engine speaks: what readers know from now on is not known here.
+    pub(in crate::engine) fn fall_silent(&mut self) {
+        self.leave = Leave::Silent;
+        self.record = None;
+        self.unsaid.clear();
+        self.lost = false;
+    }
+
+    /// What readers were told; none: nothing in this epoch.
+    pub(in crate::engine) fn learn(&mut self, told: Option<&Told>, leave: Leave, now: &Moment) {
+        self.leave = leave;
+        self.unsaid.clear();
+        self.record = told.map(Record::of_log);
+        self.lost = self.record.is_some();
+        // A result must not show a change before that is told.
+        let agrees = self.has_caught_up() && self.rebased(now).is_empty();
+        self.result = if self.warm_up.is_none() && (agrees || self.record.is_none()) {
+            result::of(self, now.exchange)
+        } else {
+            SignalResult::warming(&self.key, now.exchange)
+        };
+    }
+
+    fn tell_status(&mut self, status: SeriesStatus, now: &Moment, out: &mut Vec<Effect>) {
+        self.result.status = status;
+        self.result.event_time = now.exchange;
+        out.push(Effect::result(self.result.clone(), Occasion::Status));
+    }
+
+    /// False: readers know of a candle that has not come here yet, and nothing may be said before it has.
+    fn tell_changes(&mut self, now: &Moment, out: &mut Vec<Effect>) -> bool {
+        let Some(reached) = self.reached() else {
+            return false;
+        };
+        if self.record.is_none() {
+            self.record = Some(Record::beginning(reached));
+        }
+        if self.lost {
+            if !self.has_caught_up() {
+                return false;
+            }
+            self.unsaid = self.rebased(now);
+            self.lost = false;
+        }
+        for unsaid in std::mem::take(&mut self.unsaid) {
+            let body = self.said(unsaid, now);
+            if let Some(record) = &mut self.record {
+                record.note(&body);
+            }
+            out.push(Effect::Write(Write::Change(body)));
+        }
+        if let Some(record) = &mut self.record {
+            record.reach(reached);
+        }
+        true
+    }
+
+    /// The newest closed candle and what it says.
+    fn reached(&self) -> Option<Base> {
+        let last = self.series.last()?;
+        Some(Base {
+            close_time: self.series.close_time(last.open_time),
+            recommendation: self.analyzer.last()?.recommendation,
+        })
+    }
+
+    fn has_caught_up(&self) -> bool {
+        let (Some(record), Some(reached)) = (&self.record, self.reached()) else {
+            return false;
+        };
+        reached.close_time >= record.base().close_time
+    }
+
+    /// What is to be said after what was told, by the kept candles: one correction where they contradict it, then every
+    /// change after it.
+    fn rebased(&self, now: &Moment) -> Vec<Unsaid> {
+        let Some(record) = &self.record else {
+            return Vec::new();
+        };
+        let until = record.base().close_time;
+        let (_, turns) = forward::run(&self.checkpoint, self.series.history(), &self.key);
+        let (known, new): (Vec<Turn>, Vec<Turn>) = turns
+            .into_iter()
+            .partition(|turn| turn.stand.candle_close_time <= until);
+        let mut unsaid = Vec::new();
+        unsaid.extend(self.contradiction(record, &known, now));
+        let newest = self.series.last().map(|last| last.open_time);
+        unsaid.extend(new.into_iter().map(|turn| Unsaid::Signal {
+            origin: if Some(turn.analysis.open_time) == newest {
+                self.last_origin
+            } else {
+                Origin::Rest
+            },
+            analysis: Box::new(turn.analysis),
+            previous: turn.stand.previous,
+            price: turn.price,
+        }));
+        unsaid
+    }
+
+    fn contradiction(&self, record: &Record, known: &[Turn], now: &Moment) -> Option<Unsaid> {
+        let interval = self.key.interval;
+        let base = record.base();
+        let oldest = self.series.history().front()?.open_time;
+        let oldest_close = self.series.close_time(oldest);
+        let since = record.since().max(oldest_close.plus_ms(-1));
+        let before = self.checkpoint.last();
+        let recommendation = known.last().map_or_else(
+            || before.map_or(Recommendation::Hold, |last| last.recommendation),
+            |turn| turn.stand.recommendation,
+        );
+        let difference = forward::difference(record.stands(), &forward::stands(known), since);
+        if difference.is_none() && recommendation == base.recommendation {
+            return None;
+        }
+        let (corrects, stands) = difference.unwrap_or_default();
+        let closes = stands.iter().map(|stand| stand.candle_close_time);
+        let first = closes.chain(corrects.iter().copied()).min();
+        let close_time = first.unwrap_or_else(|| base.close_time.max(oldest_close));
+        Some(Unsaid::Correction(Box::new(Correction {
+            key: self.key.clone(),
+            revision: record.next_revision(close_time),
+            corrects,
+            stands,
+            recommendation,
+            previous: base.recommendation,
+            candle_open_time: interval.open_at(close_time),
+            candle_close_time: close_time,
+            event_time: now.exchange,
+            source: Source::CatchUp,
+        })))
     }
 
     fn said(&self, unsaid: Unsaid, now: &Moment) -> ChangeBody {
         match unsaid {
             Unsaid::Correction(correction) => ChangeBody::Correction(Correction {
                 event_time: now.exchange,
+                source: if correction.event_time <= self.late_until {
+                    Source::CatchUp
+                } else {
+                    correction.source
+                },
                 ..*correction
             }),
             Unsaid::Signal {
@@ -56,14 +217,7 @@ impl Watched {
                 price,
                 origin,
             } => {
-                let next_close = self
-                    .series
-                    .close_time(self.key.interval.after(analysis.open_time));
-                let source = match origin {
-                    _ if now.exchange > next_close => Source::CatchUp,
-                    Origin::Stream => Source::Stream,
-                    Origin::Rest => Source::Rest,
-                };
+                let candle_close_time = self.series.close_time(analysis.open_time);
                 ChangeBody::Signal(SignalChange {
                     key: self.key.clone(),
                     recommendation: analysis.recommendation,
@@ -74,13 +228,23 @@ impl Watched {
                     ma: analysis.values.ma.unwrap_or(price),
                     deviation_pct: analysis.values.deviation_pct.unwrap_or(0.0),
                     candle_open_time: analysis.open_time,
-                    candle_close_time: self.series.close_time(analysis.open_time),
+                    candle_close_time,
                     last_cross_direction: analysis.last_cross_direction,
                     last_cross_time: analysis.last_cross_time,
                     event_time: now.exchange,
-                    source,
+                    source: self.source(candle_close_time, origin, now),
                 })
             }
+        }
+    }
+
+    fn source(&self, close_time: TimeMs, origin: Origin, now: &Moment) -> Source {
+        let open = self.key.interval.open_at(close_time);
+        let next_close = self.series.close_time(self.key.interval.after(open));
+        match origin {
+            _ if now.exchange > next_close || close_time <= self.late_until => Source::CatchUp,
+            Origin::Stream => Source::Stream,
+            Origin::Rest => Source::Rest,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::asked::Asked;
 use super::cache::{Freshness, Lookup, Served};
 use super::envelope::{Answer, Envelope, Failure, FailureEnvelope};
 use crate::clock::Mono;
-use crate::engine::{Chart, EngineGone};
+use crate::engine::{Chart, OrderError};
 use crate::http::query::watched_symbol;
 use crate::http::state::HttpState;
 use crate::market::{Candle, Interval, SeriesKey, Symbol, TimeMs};
@@ -133,7 +133,7 @@ pub(in crate::http) async fn batch(
         let left_ms = BATCH_WITHIN_MS.saturating_sub(Mono::now().ms_since(began));
         let analysis = analysis_of(&state, name, freshness);
         let analysis = tokio::time::timeout(Duration::from_millis(left_ms), analysis).await;
-        let analysis = analysis.unwrap_or_else(|_| Err(EngineGone.into()));
+        let analysis = analysis.unwrap_or_else(|_| Err(OrderError::Gone.into()));
         (name.to_owned(), BatchEntry::of(analysis))
     };
     let results: BTreeMap<_, _> = futures::stream::iter(names)
@@ -190,7 +190,7 @@ async fn analysis_of(
     };
     let served = state
         .compat
-        .get(lookup, holds, compute(state, &key))
+        .get(lookup, holds, compute(state, &key, freshness))
         .await?;
     Ok(match served {
         Served::Cached(analysis) => analysis.found_in(CacheSource::Memory),
@@ -223,7 +223,15 @@ fn says_the_same(cached: &SignalResult, now: &SignalResult) -> bool {
     confirmed(cached) == confirmed(now)
 }
 
-async fn compute(state: &HttpState, key: &SeriesKey) -> Result<GainerAnalysis, Failure> {
+async fn compute(
+    state: &HttpState,
+    key: &SeriesKey,
+    freshness: Freshness,
+) -> Result<GainerAnalysis, Failure> {
+    match freshness {
+        Freshness::CacheFirst => {}
+        Freshness::Anew => state.engine.refresh(key.clone()).await?,
+    }
     let before = published(state, key)?;
     let chart = state.engine.chart(key.clone(), CANDLES).await?;
     let chart = chart.ok_or_else(|| no_candles(&key.symbol))?;

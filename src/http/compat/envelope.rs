@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::engine::EngineGone;
+use crate::engine::OrderError;
 use crate::http::problem::Problem;
 
 /// An answer.
@@ -81,9 +81,17 @@ impl From<Problem> for Failure {
     }
 }
 
-impl From<EngineGone> for Failure {
-    fn from(gone: EngineGone) -> Self {
-        Self::unavailable(gone.to_string())
+impl From<OrderError> for Failure {
+    fn from(error: OrderError) -> Self {
+        let status = match &error {
+            OrderError::Unknown(_) => StatusCode::BAD_REQUEST,
+            OrderError::NotWatched(_) => StatusCode::NOT_FOUND,
+            OrderError::Disabled => StatusCode::CONFLICT,
+            OrderError::Warming(_) | OrderError::Unreadable(_) | OrderError::Gone => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        };
+        Self::new(status, error.to_string())
     }
 }
 
@@ -98,6 +106,12 @@ impl IntoResponse for Failure {
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             let seconds = HeaderValue::from_static("5");
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, scheme);
         }
         response
     }

@@ -1,7 +1,7 @@
 //! `/api/gainer-analysis`: the calls, the envelope and the fields of the service this program replaces, so that its
 //! clients move over unchanged. What an analysis says is `signal`'s; here are only its cache, the calls and the errors.
-//! Everything below the prefix answers in the envelope. Not here: `scheduler/start` and `scheduler/stop`, which the
-//! engine cannot do yet; they are unknown paths.
+//! Everything below the prefix answers in the envelope. Calls that change something want the operator
+//! (`http/admin.rs`).
 
 pub(super) mod analyze;
 mod asked;
@@ -30,6 +30,8 @@ const BODY_BYTES: usize = 64 * 1024;
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .routes(routes!(scheduler::status))
+        .routes(routes!(scheduler::start))
+        .routes(routes!(scheduler::stop))
         .routes(routes!(scheduler::cache_stats))
         .routes(routes!(analyze::symbol))
         .routes(routes!(analyze::batch))

@@ -1,13 +1,112 @@
-//! `scheduler/status` and `cache-stats`: how the service runs and what its cache holds.
+//! `scheduler/...` and `cache-stats`: how the service runs, starting and stopping it, and what its cache holds.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
-use serde::Serialize;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use serde::{Deserialize, Serialize};
 
-use super::envelope::Envelope;
+use super::asked::AskedOrNot;
+use super::envelope::{Answer, Envelope, Failure, FailureEnvelope};
+use crate::engine::{StartOrder, SweepFigures};
+use crate::http::admin;
 use crate::http::state::HttpState;
-use crate::market::Symbol;
-use crate::signal::{CacheSource, FeedState};
+use crate::market::{Symbol, TimeMs};
+use crate::signal::CacheSource;
+
+/// Minutes between two sweeps: from one to a day.
+const MINUTES: RangeInclusive<u64> = 1..=1_440;
+
+/// The caller may change something.
+pub(in crate::http) struct Operator;
+
+impl FromRequestParts<HttpState> for Operator {
+    type Rejection = Failure;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &HttpState,
+    ) -> Result<Self, Self::Rejection> {
+        admin::may_change(parts, state.settings.admin_token.as_ref())?;
+        Ok(Self)
+    }
+}
+
+/// How to start.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[allow(dead_code, reason = "it only describes; fields are read one by one")]
+pub(in crate::http) struct StartAsked {
+    /// Watch exactly these from now on; left out: the configured ones.
+    symbols: Option<Vec<String>>,
+    /// Minutes between full sweeps; left out: as before.
+    #[schema(minimum = 1, maximum = 1440)]
+    interval_minutes: Option<u64>,
+}
+
+/// It works.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct StartAnswer {
+    /// Always `started`.
+    #[schema(value_type = String, example = "started")]
+    status: &'static str,
+    /// Watched contracts.
+    symbols_count: usize,
+    /// Minutes between full sweeps.
+    interval_minutes: u64,
+    /// The cache in short.
+    cache_stats: CacheSummary,
+}
+
+/// It is quiet.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct StopAnswer {
+    /// Always `stopped`.
+    #[schema(value_type = String, example = "stopped")]
+    status: &'static str,
+}
+
+/// The full sweeps: every result written again, its candles checked.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct SweepState {
+    /// Contracts the present sweep has done; null between two.
+    done: Option<usize>,
+    /// Contracts of the present sweep; null between two.
+    total: Option<usize>,
+    /// How long the last one took; null before the first has ended.
+    last_duration_seconds: Option<f64>,
+    /// Contracts of the last one that were read and are live.
+    succeeded: Option<usize>,
+    /// The others of the last one.
+    failed: Option<usize>,
+    /// When the last one ended, UTC.
+    #[schema(example = "2026-01-10T06:55:13")]
+    last: Option<String>,
+    /// When the next one begins, UTC; null while stopped.
+    #[schema(example = "2026-01-10T07:00:12")]
+    next: Option<String>,
+}
+
+impl SweepState {
+    fn of(figures: SweepFigures) -> Self {
+        let SweepFigures {
+            progress,
+            last,
+            next_at,
+        } = figures;
+        Self {
+            done: progress.map(|progress| progress.done),
+            total: progress.map(|progress| progress.total),
+            last_duration_seconds: last.map(|last| last.duration_ms as f64 / 1_000.0),
+            succeeded: last.map(|last| last.ok),
+            failed: last.map(|last| last.failed),
+            last: last.map(|last| last.ended_at.iso_seconds()),
+            next: next_at.map(TimeMs::iso_seconds),
+        }
+    }
+}
 
 /// How the service runs.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -18,6 +117,8 @@ pub(in crate::http) struct SchedulerStatus {
     symbols_count: usize,
     /// Minutes between full sweeps.
     interval_minutes: u64,
+    /// The full sweeps.
+    sweep: SweepState,
     /// The cache in short.
     cache_stats: CacheSummary,
 }
@@ -65,20 +166,103 @@ pub(in crate::http) struct CacheStats {
 pub(in crate::http) async fn status(
     State(state): State<HttpState>,
 ) -> Json<Envelope<SchedulerStatus>> {
-    let cache_ttl_seconds = state.settings.cache_ttl_secs;
-    let figures = state
-        .compat
-        .figures(cache_ttl_seconds.saturating_mul(1_000));
+    let scheduler = state.engine.scheduler();
     Envelope::of(SchedulerStatus {
-        running: state.store.published().status.feed != FeedState::Stopped,
+        running: scheduler.running,
         symbols_count: state.engine.universe().contracts.len(),
-        interval_minutes: state.settings.scheduler_interval_minutes,
-        cache_stats: CacheSummary {
+        interval_minutes: scheduler.sweep_every.as_secs() / 60,
+        sweep: SweepState::of(scheduler.sweep),
+        cache_stats: CacheSummary::of(&state),
+    })
+}
+
+/// Starts the service
+///
+/// From a stop, or with another watch list; starting what runs is no error. What was missed meanwhile comes as
+/// `catch_up`.
+#[utoipa::path(
+    post, path = "/api/gainer-analysis/scheduler/start", tag = "compatible",
+    request_body(content = Option<StartAsked>, description = "may be left out"),
+    responses(
+        (status = 200, body = Envelope<StartAnswer>, description = "it works"),
+        (status = 400, body = FailureEnvelope, description = "a field that is not as described, or contracts the exchange does not trade"),
+        (status = 401, body = FailureEnvelope, description = "no admin token"),
+        (status = 403, body = FailureEnvelope, description = "a wrong admin token; or none is set, and the call does not come from this machine"),
+        (status = 503, body = FailureEnvelope, description = "the exchange's listing cannot be read, or the engine did not answer"),
+    )
+)]
+pub(in crate::http) async fn start(
+    State(state): State<HttpState>,
+    _operator: Operator,
+    AskedOrNot(asked): AskedOrNot,
+) -> Answer<StartAnswer> {
+    let names = asked.symbols_or_not(state.settings.max_watched)?;
+    let minutes = asked.interval_minutes(MINUTES)?;
+    let order = StartOrder {
+        symbols: names.map(symbols).transpose()?,
+        sweep_every: minutes.map(|minutes| Duration::from_secs(minutes * 60)),
+    };
+    let started = state.engine.start(order).await?;
+    Ok(Envelope::of(StartAnswer {
+        status: "started",
+        symbols_count: started.symbols,
+        interval_minutes: started.sweep_every.as_secs() / 60,
+        cache_stats: CacheSummary::of(&state),
+    }))
+}
+
+/// Stops the service
+///
+/// No result and no change leaves any more; series and feed say `stopped`, cached analyses end by their time.
+#[utoipa::path(
+    post, path = "/api/gainer-analysis/scheduler/stop", tag = "compatible",
+    responses(
+        (status = 200, body = Envelope<StopAnswer>, description = "it is quiet"),
+        (status = 401, body = FailureEnvelope, description = "no admin token"),
+        (status = 403, body = FailureEnvelope, description = "a wrong admin token; or none is set, and the call does not come from this machine"),
+        (status = 503, body = FailureEnvelope, description = "the engine did not answer"),
+    )
+)]
+pub(in crate::http) async fn stop(
+    State(state): State<HttpState>,
+    _operator: Operator,
+    _asked: AskedOrNot,
+) -> Answer<StopAnswer> {
+    state.engine.stop().await?;
+    Ok(Envelope::of(StopAnswer { status: "stopped" }))
+}
+
+/// Every name that can be none of a contract is told, whatever the others are.
+fn symbols(names: BTreeSet<&str>) -> Result<Vec<Symbol>, Failure> {
+    let mut symbols = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for name in names {
+        match Symbol::parse_any_case(name.trim()) {
+            Ok(symbol) => {
+                symbols.insert(symbol);
+            }
+            Err(_) => wrong.push(name),
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(symbols.into_iter().collect());
+    }
+    let msg = format!("symbols: no contract can be called {}", wrong.join(", "));
+    Err(Failure::bad_request(msg))
+}
+
+impl CacheSummary {
+    fn of(state: &HttpState) -> Self {
+        let cache_ttl_seconds = state.settings.cache_ttl_secs;
+        let figures = state
+            .compat
+            .figures(cache_ttl_seconds.saturating_mul(1_000));
+        Self {
             available: false,
             cached_symbols: figures.symbols.len(),
             cache_ttl_seconds,
-        },
-    })
+        }
+    }
 }
 
 /// What the cache holds

@@ -5,6 +5,7 @@ use axum::extract::State;
 use serde::Serialize;
 
 use crate::clock::Mono;
+use crate::engine::SweepFigures;
 use crate::http::health::Readiness;
 use crate::http::state::{HttpState, Limits};
 use crate::market::{Interval, TimeMs};
@@ -49,6 +50,8 @@ pub(in crate::http) struct StatusAnswer {
     simulated: bool,
     /// The engine's connections and request budget.
     exchange: ExchangeAnswer,
+    /// Whether the operator lets it work, and how its sweeps go.
+    scheduler: SchedulerAnswer,
     /// Candles taken, holes, corrections since the start.
     candles: CandlesAnswer,
     /// WebSocket readers connected now.
@@ -77,6 +80,17 @@ pub(in crate::http) struct ExchangeAnswer {
     weight_used: u32,
     /// What the exchange allows in a minute.
     weight_limit: u32,
+}
+
+/// Whether the operator lets it work, and how its sweeps go.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct SchedulerAnswer {
+    /// False: the operator stopped it.
+    running: bool,
+    /// From the start of one sweep to that of the next, seconds.
+    sweep_every_s: u64,
+    /// The sweeps; their times are the wall clock's.
+    sweep: SweepFigures,
 }
 
 /// What the engine did with candles since the start.
@@ -125,6 +139,7 @@ pub(in crate::http) async fn show(State(state): State<HttpState>) -> Json<Status
         },
         simulated: status.simulated,
         exchange: exchange(&state),
+        scheduler: scheduler(&state),
         candles: candles(&state),
         connections: state.connections(),
         limits: state.settings.limits,
@@ -138,6 +153,15 @@ fn exchange(state: &HttpState) -> ExchangeAnswer {
         connections_wanted: info.connections_wanted,
         weight_used: info.weight_used,
         weight_limit: info.weight_limit,
+    }
+}
+
+fn scheduler(state: &HttpState) -> SchedulerAnswer {
+    let info = state.engine.scheduler();
+    SchedulerAnswer {
+        running: info.running,
+        sweep_every_s: info.sweep_every.as_secs(),
+        sweep: info.sweep,
     }
 }
 

@@ -6,8 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hamacast::clock::{ExchangeClock, Mono};
-use hamacast::engine::{Chart, EngineHandle, EngineInfo, SeriesQuery, Universe, WatchedContract};
-use hamacast::http::{CompatCache, HttpSettings, HttpState, Limits, RedisNeed, router, serve};
+use hamacast::engine::{
+    Chart, EngineHandle, EngineInfo, Order, SchedulerInfo, Universe, WatchedContract,
+};
+use hamacast::http::{
+    CompatCache, HttpSettings, HttpState, Limits, RedisNeed, router, serve,
+};
 use hamacast::hub::{Hub, HubSettings};
 use hamacast::market::{Interval, OpenTime, SeriesKey, Symbol, TimeMs};
 use hamacast::signal::{
@@ -32,8 +36,9 @@ pub(crate) struct Room {
     pub(crate) memory: Arc<MemoryStore>,
     pub(crate) draining: CancellationToken,
     tasks: Tasks,
-    /// Charts the engine was asked for; answered by the test.
-    pub(crate) queries: mpsc::Receiver<SeriesQuery>,
+    /// What the engine was asked for; answered by the test.
+    pub(crate) orders: mpsc::Receiver<Order>,
+    pub(crate) scheduler: watch::Sender<SchedulerInfo>,
     universe: watch::Sender<Arc<Universe>>,
     idle_handles: usize,
     readers: Mutex<Vec<mpsc::Sender<Arc<Batch>>>>,
@@ -53,9 +58,21 @@ impl Room {
         let store = Store::Memory(memory.clone());
         let (universe, universe_seen) = watch::channel(Arc::new(universe()));
         let (info, info_seen) = watch::channel(EngineInfo::default());
-        let (asked, queries) = mpsc::channel(8);
+        let (scheduler, scheduler_seen) = watch::channel(SchedulerInfo {
+            running: true,
+            symbols: 3,
+            sweep_every: Duration::from_secs(300),
+            ..SchedulerInfo::default()
+        });
+        let (asked, orders) = mpsc::channel(8);
         let clock = ExchangeClock::from_wall();
-        let engine = EngineHandle::new(universe_seen, info_seen, asked, clock.clone());
+        let engine = EngineHandle::new(
+            universe_seen,
+            info_seen,
+            scheduler_seen,
+            asked,
+            clock.clone(),
+        );
         let hub_settings = HubSettings::new(INTERVALS.to_vec());
         let (hub, readers) = Hub::start(hub_settings, &store, &clock, &tasks);
         let draining = CancellationToken::new();
@@ -78,7 +95,8 @@ impl Room {
             memory,
             draining,
             tasks,
-            queries,
+            orders,
+            scheduler,
             idle_handles: universe.receiver_count(),
             universe,
             readers: Mutex::new(readers),
@@ -221,7 +239,8 @@ fn settings(origins: &[&str]) -> HttpSettings {
         },
         cache_ttl_secs: 300,
         redis: RedisNeed::None,
-        scheduler_interval_minutes: 5,
+        max_watched: 600,
+        admin_token: None,
     }
 }
 

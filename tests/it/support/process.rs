@@ -1,6 +1,7 @@
 //! The real binary as a child process: started, heard to say where it listens, stopped.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,12 +15,23 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `hamacast ARGUMENTS` with nothing in its environment but `variables`, and waits for its line.
     pub(crate) fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::spawn(arguments, variables, Stdio::inherit())
+    }
+
+    /// As `start`; its log goes into a file at `path`.
+    pub(crate) fn start_logging(arguments: &[&str], path: &Path) -> Self {
+        let log = std::fs::File::create(path).unwrap();
+        Self::spawn(arguments, &[], Stdio::from(log))
+    }
+
+    fn spawn(arguments: &[&str], variables: &[(&str, &str)], log: Stdio) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hamacast"))
             .args(arguments)
             .env_clear()
             .envs(variables.iter().copied())
             .current_dir(env!("CARGO_TARGET_TMPDIR"))
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .expect("the binary starts");
         let mut line = String::new();
