@@ -12,15 +12,19 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{ExchangeClock, Mono};
-use crate::config::Config;
-use crate::engine::{self, EngineHandle, EngineSettings, Operation, WatchList};
+use crate::config::{Config, Secret};
+use crate::engine::{
+    self, Beginning, EngineHandle, EngineSettings, Operation, TechnicalFigures, WatchList,
+};
 use crate::exchange::Exchange;
 use crate::exchange::binance::{Binance, BinanceSettings};
 use crate::http::{self, AdminToken, CompatCache, HttpSettings, HttpState, RedisNeed};
 use crate::hub::{Hub, HubSettings};
+use crate::market::Interval;
 use crate::simulator::Simulator;
 pub use crate::simulator::{LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
-use crate::store::{KEPT_CHANGES, Store, WRITE_QUEUE};
+use crate::store::redis::{BadRedisUrl, Fallback, Part, RedisSettings};
+use crate::store::{Batch, KEPT_CHANGES, RedisStore, Store, WRITE_QUEUE};
 use crate::tasks::Tasks;
 
 /// The process is gone 5 s after it was told to stop; what is not done by then is named and left.
@@ -42,7 +46,18 @@ pub struct DemoSettings {
     pub exchange_listen: SocketAddr,
 }
 
-/// A running engine, hub, REST and page; it lives until `stop`.
+/// Which rooms a process has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rooms {
+    /// Engine, hub, REST and page.
+    All,
+    /// The engine alone, with health and status.
+    Engine,
+    /// Hub, REST and page, for an engine elsewhere.
+    Hub,
+}
+
+/// A running server; it lives until `stop`.
 #[derive(Debug)]
 pub struct App {
     /// Where it listens.
@@ -51,8 +66,6 @@ pub struct App {
     pub store: Store,
     /// What the engine can be asked.
     pub engine: EngineHandle,
-    /// The feed.
-    pub hub: Hub,
     tasks: Tasks,
     draining: CancellationToken,
     drain_delay: Duration,
@@ -62,8 +75,8 @@ impl App {
     /// Binds the address and starts every room; it accepts when this returns, and warms up meanwhile.
     ///
     /// # Errors
-    /// The address cannot be listened on, or the exchange's URLs are none.
-    pub async fn start(config: &Config, tasks: &Tasks) -> anyhow::Result<Self> {
+    /// The address cannot be listened on, the exchange's URLs or Redis' are none.
+    pub async fn start(config: &Config, rooms: Rooms, tasks: &Tasks) -> anyhow::Result<Self> {
         let listen = config.listen.value;
         let listener = TcpListener::bind(listen)
             .await
@@ -72,33 +85,53 @@ impl App {
             .local_addr()
             .context("the listener has no address")?;
         let clock = ExchangeClock::from_wall();
-        let exchange = Exchange::Binance(Binance::new(&binance(config), clock.clone())?);
-        let store = Store::memory();
-        let (hub, readers) = Hub::start(hub_settings(config), &store, &clock, tasks);
-        let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
-        tasks.spawn(
-            "store writer",
-            store.view().clone().write_all(inbox, readers),
-        );
-        let engine = engine::start(engine_settings(config), exchange, clock, writes, tasks);
+        let store = match redis_settings(config)? {
+            Some(settings) => Store::Redis(RedisStore::new(settings)),
+            None => Store::memory(),
+        };
+        let (hub, readers) = match rooms {
+            Rooms::All | Rooms::Hub => {
+                let (hub, readers) = Hub::start(hub_settings(config), &store, &clock, tasks);
+                (Some(hub), readers)
+            }
+            Rooms::Engine => (None, Vec::new()),
+        };
+        let has_engine = rooms != Rooms::Hub && config.scheduler.enabled.value;
+        let engine = match &store {
+            Store::Redis(redis) if !has_engine => {
+                redis.follow(readers, &clock, tasks);
+                engine::remote(redis, &clock, tasks)
+            }
+            Store::Redis(redis) => join(config, rooms, redis, readers, &clock, tasks)?,
+            Store::Memory(view) => {
+                let exchange = Exchange::Binance(Binance::new(&binance(config), clock.clone())?);
+                let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
+                tasks.spawn("store writer", view.clone().write_all(inbox, readers));
+                let settings = engine_settings(config);
+                engine::start(settings, exchange, clock, writes, None, tasks)
+            }
+        };
         let draining = CancellationToken::new();
         let state = HttpState {
             store: store.clone(),
             engine: engine.clone(),
             compat: CompatCache::default(),
-            hub: Some(hub.clone()),
-            settings: Arc::new(http_settings(config)),
+            hub,
+            settings: Arc::new(http_settings(config, rooms)),
             tasks: tasks.clone(),
             draining: draining.clone(),
             started: Mono::now(),
         };
-        http::serve(listener, http::router(state), MAX_HTTP_CONNECTIONS, tasks);
+        let router = match rooms {
+            Rooms::All | Rooms::Hub => http::router(state),
+            Rooms::Engine => http::engine_router(state),
+        };
+        http::serve(listener, router, MAX_HTTP_CONNECTIONS, tasks);
         let drain_delay = config.drain_delay.value;
         Ok(Self {
             address,
             store,
             engine,
-            hub,
             tasks: tasks.clone(),
             draining,
             drain_delay,
@@ -114,12 +147,12 @@ impl App {
     }
 }
 
-/// Runs engine, hub, REST and dashboard until the process is told to stop.
+/// Runs a server with these rooms until the process is told to stop.
 ///
 /// # Errors
 /// What kept it from starting or made it end.
-pub async fn serve(config: Config) -> anyhow::Result<()> {
-    run(config, Tasks::new()).await
+pub async fn serve(config: Config, rooms: Rooms) -> anyhow::Result<()> {
+    run(config, rooms, Tasks::new()).await
 }
 
 /// As `serve`, on an embedded simulated exchange; what `config` says of the exchange does not count.
@@ -144,7 +177,7 @@ pub async fn demo(settings: DemoSettings, mut config: Config) -> anyhow::Result<
         "simulated exchange on http://{exchange}, {} times as fast as real time",
         settings.speed
     );
-    run(config, tasks).await
+    run(config, Rooms::All, tasks).await
 }
 
 /// Runs the simulated exchange alone until the process is told to stop.
@@ -165,8 +198,8 @@ pub async fn exchange(settings: SimulatorSettings, listen: SocketAddr) -> anyhow
 }
 
 /// Runs until a signal asks to stop. An error: a part of it ended by itself.
-async fn run(config: Config, tasks: Tasks) -> anyhow::Result<()> {
-    let app = App::start(&config, &tasks).await?;
+async fn run(config: Config, rooms: Rooms, tasks: Tasks) -> anyhow::Result<()> {
+    let app = App::start(&config, rooms, &tasks).await?;
     println!("listening on http://{}", app.address);
     let asked = tokio::select! {
         asked = stop_signal() => Some(asked.context("signals cannot be waited for")?),
@@ -208,6 +241,66 @@ pub async fn stop_signal() -> std::io::Result<&'static str> {
     })
 }
 
+/// An engine that shares the log in Redis with others: it speaks while it holds the lease.
+fn join(
+    config: &Config,
+    rooms: Rooms,
+    redis: &RedisStore,
+    readers: Vec<mpsc::Sender<Arc<Batch>>>,
+    clock: &ExchangeClock,
+    tasks: &Tasks,
+) -> anyhow::Result<EngineHandle> {
+    let exchange = Exchange::Binance(Binance::new(&binance(config), clock.clone())?);
+    let settings = EngineSettings {
+        beginning: Beginning::Silent,
+        technical: TechnicalFigures::Written,
+        ..engine_settings(config)
+    };
+    let part = Part {
+        primary: settings.intervals.first().copied().unwrap_or(Interval::M15),
+        fallback: match rooms {
+            Rooms::All => Fallback::Memory,
+            Rooms::Engine | Rooms::Hub => Fallback::Wait,
+        },
+    };
+    let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
+    let ties = redis.join(part, inbox, readers, clock, tasks);
+    let voice = Some(ties.voice);
+    let local = engine::start(settings, exchange, clock.clone(), writes, voice, tasks);
+    let hubs = engine::serve_hubs(
+        local.clone(),
+        redis.clone(),
+        ties.orders,
+        ties.watched,
+        tasks.clone(),
+    );
+    tasks.spawn("orders of hubs", hubs);
+    Ok(engine::routed(&local, redis, tasks))
+}
+
+/// Where Redis is; none: memory only.
+///
+/// # Errors
+/// What `config` says is no Redis.
+pub fn redis_settings(config: &Config) -> Result<Option<RedisSettings>, BadRedisUrl> {
+    let redis = &config.redis;
+    if !redis.enabled.value {
+        return Ok(None);
+    }
+    let mut settings = match (&redis.url.value, &redis.host.value) {
+        (Some(url), _) => RedisSettings::of_url(url.expose())?,
+        (None, host) => {
+            let host = host.as_deref().unwrap_or("127.0.0.1");
+            let password = redis.password.value.as_ref().map(Secret::expose);
+            RedisSettings::of_host(host, redis.port.value, redis.db.value, password)?
+        }
+    };
+    settings.cache_ttl_secs = redis.cache_ttl.value.as_secs();
+    settings.result_interval_ms = config.result_interval_ms.value;
+    settings.wait_replicas = redis.wait_replicas.value;
+    Ok(Some(settings))
+}
+
 fn binance(config: &Config) -> BinanceSettings {
     BinanceSettings {
         rest_url: config.exchange.rest_url.value.clone(),
@@ -244,7 +337,7 @@ fn hub_settings(config: &Config) -> HubSettings {
     settings
 }
 
-fn http_settings(config: &Config) -> HttpSettings {
+fn http_settings(config: &Config, rooms: Rooms) -> HttpSettings {
     let limits = http::Limits {
         connections: config.limits.max_connections.value,
         connections_per_ip: config.limits.max_connections_per_ip.value,
@@ -261,7 +354,11 @@ fn http_settings(config: &Config) -> HttpSettings {
         allowed_origins: config.access.allowed_origins.value.clone(),
         limits,
         cache_ttl_secs: config.redis.cache_ttl.value.as_secs(),
-        redis: RedisNeed::None,
+        redis: match rooms {
+            Rooms::All if config.scheduler.enabled.value => RedisNeed::None,
+            Rooms::All | Rooms::Engine | Rooms::Hub => RedisNeed::Full,
+        },
+        start_disabled: !config.scheduler.enabled.value,
         max_watched: config.watch.max_watched.value,
         admin_token: token.map(|token| AdminToken::new(token.expose())),
     }

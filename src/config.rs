@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub use sources::{PROXY_NAMES, Source, Sources};
 pub use table::{Entry, TABLE, markdown_table};
-pub use unsupported::unsupported;
+pub use unsupported::{Server, missing, unsupported};
 
 use crate::market::{Interval, Symbol};
 

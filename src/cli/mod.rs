@@ -5,8 +5,10 @@
 mod analyze;
 mod config;
 mod demo;
+mod engine;
 mod exchange;
 mod healthcheck;
+mod hub;
 mod logging;
 mod serve;
 mod settings;
@@ -61,6 +63,10 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Engine, hub, REST and dashboard in one process against Binance USD-M
     Serve(serve::ServeArgs),
+    /// The engine alone; hubs meet it in Redis
+    Engine(engine::EngineArgs),
+    /// Feed, REST and dashboard for an engine elsewhere, through Redis
+    Hub(hub::HubArgs),
     /// The simulated Binance USD-M exchange alone
     Exchange(exchange::ExchangeArgs),
     /// HAMA of a candle CSV: one row per candle
@@ -86,6 +92,8 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Demo(args) => demo::run(args, sources),
         Command::Serve(args) => serve::run(args, sources),
+        Command::Engine(args) => engine::run(args, sources),
+        Command::Hub(args) => hub::run(args, sources),
         Command::Exchange(args) => exchange::run(args, &sources),
         Command::Analyze(args) => analyze::run(&args),
         Command::Tail(args) => tail::run(&args),

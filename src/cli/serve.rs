@@ -1,10 +1,11 @@
-//! `hamacast serve`: settings in, a running server out. What this version cannot keep stops the start.
+//! `hamacast serve`, and what `engine` and `hub` share with it: settings in, a running server out. What this version
+//! cannot keep stops the start.
 
 use std::process::ExitCode;
 
 use super::settings::{self, SettingFlags};
-use crate::app;
-use crate::config::{Sources, unsupported};
+use crate::app::{self, Rooms};
+use crate::config::{Server, Sources, missing, unsupported};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,16 +26,33 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: ServeArgs, sources: Sources) -> anyhow::Result<ExitCode> {
-    let sources = sources.with_flags(args.flags.0);
+    start(args.flags, sources, Rooms::All)
+}
+
+/// Starts a server with these rooms and runs it to its end.
+pub(super) fn start(
+    flags: SettingFlags,
+    sources: Sources,
+    rooms: Rooms,
+) -> anyhow::Result<ExitCode> {
+    let sources = sources.with_flags(flags.0);
     let config = match settings::load(&sources, &[]) {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };
-    let bad = unsupported(&config);
+    let server = match rooms {
+        Rooms::All => Server::Whole,
+        Rooms::Engine | Rooms::Hub => Server::Half,
+    };
+    let mut bad = unsupported(&config);
+    bad.extend(missing(&config, server));
     if !bad.is_empty() {
         return Ok(super::refuse(&bad));
     }
+    if let Err(error) = app::redis_settings(&config) {
+        return Ok(super::usage(&error.to_string()));
+    }
     super::logging::init(&config.log, &sources)?;
-    super::run_to_end(app::serve(config))??;
+    super::run_to_end(app::serve(config, rooms))??;
     Ok(ExitCode::SUCCESS)
 }

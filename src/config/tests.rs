@@ -280,7 +280,7 @@ fn redis_is_on_when_one_is_described_and_off_when_told_so() {
 #[test]
 fn what_this_version_cannot_keep_is_refused_not_ignored() {
     let all = load(&[
-        ("REDIS_HOST", "localhost"),
+        ("REDIS_CLUSTER_NODES", "a:1,b:2"),
         ("ALL_PROXY", "socks5h://127.0.0.1:1080"),
         ("HAMA_API_KEYS", "me:key"),
         ("HAMA_API_KEYS_FILE", "/keys"),

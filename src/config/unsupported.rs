@@ -17,6 +17,38 @@ pub fn unsupported(config: &Config) -> Vec<BadSetting> {
     refusals.0
 }
 
+/// Which server a command starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    /// Engine and hub in one.
+    Whole,
+    /// One of the two.
+    Half,
+}
+
+/// A line for each setting that the rooms of a command need and that is missing: an engine and a hub apart from each
+/// other meet in Redis, and a server without an engine has nothing else to show.
+pub fn missing(config: &Config, server: Server) -> Vec<BadSetting> {
+    let redis = &config.redis.enabled;
+    let enabled = &config.scheduler.enabled;
+    if redis.value || (server == Server::Whole && enabled.value) {
+        return Vec::new();
+    }
+    if server == Server::Whole {
+        let words =
+            "a server without an engine needs Redis: set REDIS_HOST or REDIS_URL, or unset it";
+        let bad = BadSetting::new("HAMA_SCHEDULER_ENABLED", "false", enabled.source, words);
+        return vec![bad];
+    }
+    let words = "engine and hub meet in Redis: set REDIS_HOST or REDIS_URL";
+    vec![BadSetting::new(
+        "REDIS_ENABLED",
+        "false",
+        redis.source,
+        words,
+    )]
+}
+
 struct Refusals(Vec<BadSetting>);
 
 impl Refusals {
@@ -27,18 +59,18 @@ impl Refusals {
     }
 }
 
-/// Redis, the scheduler, the way to the exchange, webhooks.
+/// Redis, the way to the exchange, webhooks.
 fn outward(config: &Config, refusals: &mut Refusals) {
-    let redis = &config.redis.enabled;
-    if redis.value {
-        let instead =
-            "set REDIS_ENABLED=false to run from memory (results and changes end with the process)";
-        refusals.add("REDIS_ENABLED", "true", redis.source, instead);
-    }
-    let enabled = &config.scheduler.enabled;
-    if !enabled.value {
-        let instead = "unset it; serve has an engine";
-        refusals.add("HAMA_SCHEDULER_ENABLED", "false", enabled.source, instead);
+    let redis = &config.redis;
+    let nodes = &redis.cluster_nodes;
+    if redis.enabled.value && !nodes.value.is_empty() {
+        let instead = "set REDIS_HOST or REDIS_URL to one Redis";
+        refusals.add(
+            "REDIS_CLUSTER_NODES",
+            &nodes.value.join(","),
+            nodes.source,
+            instead,
+        );
     }
     let exchange = &config.exchange;
     let remote = !is_loopback(&exchange.rest_url.value) || !is_loopback(&exchange.ws_url.value);

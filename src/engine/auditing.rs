@@ -152,6 +152,9 @@ impl Engine {
             ))),
             (true, Some(_)) => Ok(()),
         };
+        if let Some(watched) = self.watched.get_mut(key).filter(|_| outcome.is_ok()) {
+            watched.settle(News::Again(Occasion::Sweep), now, out); // who asked finds it in the cache
+        }
         out.push(Effect::Refreshed(key.clone(), outcome));
         true
     }

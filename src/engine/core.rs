@@ -96,7 +96,7 @@ impl Engine {
             Event::Answer { request, rows } => self.answer(&request, rows.as_deref(), now, out),
             Event::Simulated(simulated) => self.feed.simulated = simulated,
             Event::Voice(Voice::Silent) => self.fall_silent(),
-            Event::Voice(Voice::Speaking { turn, told }) => self.speak(turn, &told, now, out),
+            Event::Voice(Voice::Speaking { turn, told, .. }) => self.speak(turn, &told, now, out),
             Event::Start(every) => self.start(every, now, out),
             Event::Stop => self.stop(now, out),
             Event::Refresh(key) => self.refresh(key, now, out),

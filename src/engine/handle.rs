@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::chart::Chart;
@@ -18,7 +19,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const START_WITHIN: Duration = Duration::from_secs(10);
 
 /// A watched contract and its last 24 hours.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WatchedContract {
     /// The contract.
     pub symbol: Symbol,
@@ -37,7 +38,7 @@ pub struct WatchedContract {
 }
 
 /// The watch list.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Universe {
     /// Watched contracts, by symbol.
     pub contracts: Vec<WatchedContract>,
@@ -59,7 +60,7 @@ impl Universe {
 }
 
 /// The engine's own figures, for status and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct EngineInfo {
     /// Request weight spent in the exchange's present minute.
     pub weight_used: u32,
@@ -109,6 +110,29 @@ impl EngineHandle {
             orders,
             clock,
         }
+    }
+
+    /// The same engine, its orders taken by another.
+    pub(super) fn with_orders(&self, orders: mpsc::Sender<Order>) -> Self {
+        Self {
+            orders,
+            ..self.clone()
+        }
+    }
+
+    /// Passes an order on; one the engine no longer takes is dropped, which its asker sees.
+    pub(super) async fn pass(&self, order: Order) {
+        let _ = tokio::time::timeout(ANSWER_WITHIN, self.orders.send(order)).await;
+    }
+
+    /// Follows the watch list.
+    pub(super) fn follow_universe(&self) -> watch::Receiver<Arc<Universe>> {
+        self.universe.clone()
+    }
+
+    /// Follows whether it works.
+    pub(super) fn follow_scheduler(&self) -> watch::Receiver<SchedulerInfo> {
+        self.scheduler.clone()
     }
 
     /// The watch list as it stands.

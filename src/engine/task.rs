@@ -15,13 +15,13 @@ use super::effect::{Effect, FetchJob};
 use super::fetcher::Fetcher;
 use super::handle::{EngineHandle, EngineInfo, Universe};
 use super::moment::Moment;
-use super::order::{Order, OrderError, SchedulerInfo, Started};
+use super::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
 use super::settings::EngineSettings;
 use super::universe::{Listed, StartAsked, UniverseReader};
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::{Exchange, FeedQueue, Streams, feed_queue};
 use crate::market::SeriesKey;
-use crate::store::Write;
+use crate::store::{SavedScheduler, Voice, Write};
 use crate::tasks::Tasks;
 
 /// How often deadlines are looked at: a close is read from REST so much after its deadline at most.
@@ -46,12 +46,13 @@ const START_QUEUE: usize = 8;
 /// What the exchange allows in a minute (1.1).
 const WEIGHT_LIMIT: u32 = 2_400;
 
-/// Starts the engine's tasks; they write to `out`.
+/// Starts the engine's tasks; they write to `out`. Where several engines share a store, `voice` says which may speak.
 pub fn start(
     settings: EngineSettings,
     exchange: Exchange,
     clock: ExchangeClock,
     out: mpsc::Sender<Vec<Write>>,
+    voice: Option<watch::Receiver<Voice>>,
     tasks: &Tasks,
 ) -> EngineHandle {
     let (feed, queue) = feed_queue();
@@ -104,12 +105,15 @@ pub fn start(
         scheduler,
         starts,
         refreshing: BTreeMap::new(),
+        listing: None,
+        last_start: StartOrder::default(),
     };
     let inbox = Inbox {
         queue,
         events,
         orders,
         listed: listed_receiver,
+        voice,
     };
     tasks.spawn("engine", task.run(inbox));
     handle
@@ -121,6 +125,7 @@ struct Inbox {
     events: mpsc::Receiver<Event>,
     orders: mpsc::Receiver<Order>,
     listed: mpsc::Receiver<Listed>,
+    voice: Option<watch::Receiver<Voice>>,
 }
 
 struct EngineTask {
@@ -135,6 +140,10 @@ struct EngineTask {
     starts: mpsc::Sender<StartAsked>,
     /// Who waits for a series to be read anew.
     refreshing: BTreeMap<SeriesKey, Vec<oneshot::Sender<Result<(), OrderError>>>>,
+    /// A start of our own, at a takeover, whose watch list is being made.
+    listing: Option<oneshot::Receiver<Result<Started, OrderError>>>,
+    /// What the operator last asked for.
+    last_start: StartOrder,
 }
 
 impl EngineTask {
@@ -151,6 +160,7 @@ impl EngineTask {
                 Some(event) = inbox.events.recv() => self.apply([event]).await,
                 Some(order) = inbox.orders.recv() => self.carry_out(order).await,
                 Some(listed) = inbox.listed.recv() => self.start(listed).await,
+                voice = next_voice(&mut inbox.voice) => self.take_voice(voice).await,
                 _ = ticks.tick() => self.apply([Event::Tick]).await,
             };
             if done.is_err() {
@@ -180,6 +190,7 @@ impl EngineTask {
             Order::Stop { answer } => {
                 if !answer.is_closed() {
                     self.apply([Event::Stop]).await?;
+                    self.save_scheduler().await?;
                     let _ = answer.send(Ok(()));
                 }
             }
@@ -198,14 +209,55 @@ impl EngineTask {
         let universe = listed.symbols.map(Event::Universe);
         let events = universe
             .into_iter()
-            .chain([Event::Start(listed.sweep_every)]);
+            .chain([Event::Start(listed.order.sweep_every)]);
         self.apply(events).await?;
+        self.last_start = listed.order;
+        self.save_scheduler().await?;
         let info = self.engine.scheduler();
         let _ = listed.answer.send(Ok(Started {
             symbols: info.symbols,
             sweep_every: info.sweep_every,
         }));
         Ok(())
+    }
+
+    /// The store says whether we may speak; with the leave comes what the operator wanted of the engine before.
+    async fn take_voice(&mut self, voice: Voice) -> Result<(), Gone> {
+        let saved = match &voice {
+            Voice::Speaking { scheduler, .. } => scheduler.clone(),
+            Voice::Silent => None,
+        };
+        let Some(saved) = saved else {
+            return self.apply([Event::Voice(voice)]).await;
+        };
+        let sweep_every = Some(Duration::from_secs(saved.interval_minutes * 60));
+        if !saved.running {
+            return self.apply([Event::Stop, Event::Voice(voice)]).await;
+        }
+        let start = [Event::Start(sweep_every), Event::Voice(voice)];
+        self.apply(start).await?;
+        let order = StartOrder {
+            symbols: saved.symbols,
+            sweep_every,
+        };
+        if order.symbols != self.last_start.symbols {
+            let (answer, answered) = oneshot::channel();
+            self.listing = Some(answered); // an answer nobody waits for would undo the start
+            let _ = self.starts.try_send(StartAsked { order, answer });
+        }
+        Ok(())
+    }
+
+    /// Tells the store what the operator wants, for the engine that takes over.
+    async fn save_scheduler(&mut self) -> Result<(), Gone> {
+        let info = self.engine.scheduler();
+        let saved = SavedScheduler {
+            running: info.running,
+            symbols: self.last_start.symbols.clone(),
+            interval_minutes: info.sweep_every.as_secs() / 60,
+        };
+        let writes = vec![Write::Scheduler(saved)];
+        self.out.send(writes).await.map_err(|_| Gone)
     }
 
     /// Applies a batch and does what it asks for. An error: the store's writer is gone.
@@ -252,6 +304,16 @@ impl EngineTask {
         };
         self.info.send_replace(info);
     }
+}
+
+async fn next_voice(voice: &mut Option<watch::Receiver<Voice>>) -> Voice {
+    if let Some(heard) = voice {
+        if heard.changed().await.is_ok() {
+            return heard.borrow_and_update().clone();
+        }
+        *voice = None; // the writer has ended: what was said last holds
+    }
+    std::future::pending().await
 }
 
 /// Hands a read to the fetcher; what does not fit is answered at once: not read.

@@ -165,7 +165,8 @@ pub(super) struct StartAsked {
 pub(super) struct Listed {
     /// None: the list in force stays.
     pub(super) symbols: Option<BTreeSet<Symbol>>,
-    pub(super) sweep_every: Option<Duration>,
+    /// What was asked for.
+    pub(super) order: StartOrder,
     pub(super) answer: oneshot::Sender<Result<Started, OrderError>>,
 }
 
@@ -264,9 +265,8 @@ impl UniverseReader {
     /// asker has gone meanwhile: he was told that nothing came of it.
     async fn start(&mut self, asked: StartAsked) {
         let StartAsked { order, answer } = asked;
-        let wanted = order
-            .symbols
-            .map_or_else(|| self.configured.clone(), WatchList::Named);
+        let named = order.symbols.clone();
+        let wanted = named.map_or_else(|| self.configured.clone(), WatchList::Named);
         let symbols = if wanted == self.in_force {
             None
         } else {
@@ -290,7 +290,7 @@ impl UniverseReader {
         });
         let listed = Listed {
             symbols,
-            sweep_every: order.sweep_every,
+            order,
             answer,
         };
         // The engine is gone: the program is stopping, and the asker sees that nobody answers.

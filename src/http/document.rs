@@ -41,6 +41,16 @@ pub(super) fn routes() -> (Router<HttpState>, Document) {
         .split_for_parts()
 }
 
+/// What an engine on its own answers: health and status.
+pub(super) fn engine_routes() -> Router<HttpState> {
+    let (routes, _document) = OpenApiRouter::<HttpState>::new()
+        .routes(routes!(v1::status::show))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .split_for_parts();
+    routes
+}
+
 /// `/openapi.json`.
 pub(super) fn document_route(document: &Document) -> Router<HttpState> {
     let text: bytes::Bytes = text_of(document).into();

@@ -23,8 +23,9 @@ pub use serve::serve;
 pub use state::{HttpSettings, HttpState, Limits, RedisNeed};
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -35,15 +36,32 @@ use problem::Problem;
 
 /// Every route of the program over one state.
 pub fn router(state: HttpState) -> Router {
-    let cors = cors(&state.settings.allowed_origins);
     let (api, document) = document::routes();
-    api.merge(document::document_route(&document))
-        .layer(SetResponseHeaderLayer::if_not_present(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("no-store"),
-        ))
+    let routes = api
+        .route_layer(middleware::from_fn_with_state(state.clone(), readable))
+        .merge(document::document_route(&document))
+        .layer(not_stored())
         .merge(page::routes())
-        .merge(socket::routes())
+        .merge(socket::routes());
+    dressed(routes, state)
+}
+
+/// The routes of an engine on its own: health and status, nothing else.
+pub fn engine_router(state: HttpState) -> Router {
+    dressed(document::engine_routes().layer(not_stored()), state)
+}
+
+fn not_stored() -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store"),
+    )
+}
+
+/// What all answers have in common.
+fn dressed(routes: Router<HttpState>, state: HttpState) -> Router {
+    let cors = cors(&state.settings.allowed_origins);
+    routes
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(state)
@@ -55,6 +73,20 @@ pub fn router(state: HttpState) -> Router {
         .layer(cors)
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+}
+
+/// Before the log was read there is nothing to answer from: an empty answer would look like a calm market.
+async fn readable(State(state): State<HttpState>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let told_anyway = !path.starts_with("/api/") || path == "/api/v1/status";
+    if told_anyway || state.store.is_readable() {
+        return next.run(request).await;
+    }
+    let detail = "waiting for redis: the log has not been read yet";
+    if compat::is_below(path) {
+        return compat::unavailable(detail);
+    }
+    Problem::unavailable("waiting-for-redis", detail.to_owned()).into_response()
 }
 
 async fn unknown_path(request: Request) -> Response {

@@ -33,6 +33,8 @@ pub struct HttpSettings {
     pub cache_ttl_secs: u64,
     /// Whether signals can be trusted without Redis.
     pub redis: RedisNeed,
+    /// Whether `scheduler/start` is refused: the operator wants no engine here.
+    pub start_disabled: bool,
     /// Most contracts a start may name.
     pub max_watched: usize,
     /// Bearer of calls that change something; none: they are accepted from this machine only.

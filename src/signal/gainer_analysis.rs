@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::conditions::analysis_note;
 use super::{
@@ -36,9 +36,11 @@ pub struct GainerAnalysis {
 }
 
 /// Where a cached analysis was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CacheSource {
+    /// In Redis.
+    Redis,
     /// In this process.
     Memory,
 }

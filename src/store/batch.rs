@@ -59,6 +59,17 @@ pub struct Told {
 /// What readers were told of every series that has been live in this epoch.
 pub type ToldOfAll = BTreeMap<SeriesKey, Told>;
 
+/// What the operator wants of the engine, as it survives a takeover.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedScheduler {
+    /// False: it was stopped.
+    pub running: bool,
+    /// The watch list of the last start; none: what the settings say.
+    pub symbols: Option<Vec<Symbol>>,
+    /// Minutes from one sweep to the next.
+    pub interval_minutes: u64,
+}
+
 /// Whether what the engine says reaches anybody. The store decides: of several engines one speaks.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Voice {
@@ -70,6 +81,8 @@ pub enum Voice {
         turn: u64,
         /// What was told so far; a series that is not in it has never been live.
         told: Arc<ToldOfAll>,
+        /// What the operator last wanted, of whichever engine; none: nobody has ever said.
+        scheduler: Option<SavedScheduler>,
     },
 }
 
@@ -116,6 +129,8 @@ pub enum Write {
     },
     /// What follows is said by this leave to speak.
     Turn(u64),
+    /// The operator started or stopped the engine: kept for the engine that takes over.
+    Scheduler(SavedScheduler),
     /// The contract was delisted; its last result stays, with status ended.
     Ended(SeriesKey),
     /// The watch list changed; results of removed contracts are forgotten.

@@ -28,7 +28,8 @@ impl Burst {
                 Write::Technical { symbol, technical } => {
                     burst.technical.insert(symbol, *technical);
                 }
-                Write::Turn(_) => {} // who has several engines looks at it before the sorting
+                // Who has several engines looks at these before the sorting.
+                Write::Turn(_) | Write::Scheduler(_) => {}
                 Write::Ended(key) => burst.rest.push(Item::Ended(key)),
                 Write::Symbols { added, removed } => {
                     burst

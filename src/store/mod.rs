@@ -13,7 +13,9 @@ mod mirror;
 mod published;
 pub mod redis;
 
-pub use batch::{Base, Batch, Item, Occasion, ResetReason, Told, ToldOfAll, Voice, Write};
+pub use batch::{
+    Base, Batch, Item, Occasion, ResetReason, SavedScheduler, Told, ToldOfAll, Voice, Write,
+};
 pub use log::{ChangeFilter, ChangesPage, Gone};
 pub use memory::MemoryStore;
 pub use published::Published;

@@ -184,10 +184,10 @@ fn a_broken_line_of_the_file_stops_the_start_but_not_the_help() {
 #[test]
 fn serve_refuses_what_it_cannot_keep_and_config_shows_it() {
     let run = Run::new(&[
-        ("REDIS_HOST", "r"),
+        ("REDIS_CLUSTER_NODES", "r:1"),
         ("HAMA_API_KEYS", "me:hush"),
         ("HTTPS_PROXY", "http://p:1"),
-        ("HAMA_SCHEDULER_ENABLED", "false"),
+        ("HAMA_NOTIFY_FILE", "n.toml"),
     ]);
     let ran = run.hamacast(&["serve"]);
     assert_eq!(ran.code(), Some(2));

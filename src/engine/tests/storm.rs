@@ -77,6 +77,7 @@ impl Log {
                 }
                 Write::Technical { .. }
                 | Write::Turn(_)
+                | Write::Scheduler(_)
                 | Write::Ended(_)
                 | Write::Symbols { .. }
                 | Write::Status(_) => {}

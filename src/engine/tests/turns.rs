@@ -52,7 +52,10 @@ impl Pair {
                 let allowed = match write {
                     Write::Change(_) | Write::Technical { .. } | Write::Ended(_) => false,
                     Write::Result { result, .. } => result.status == SeriesStatus::Stopped,
-                    Write::Turn(_) | Write::Symbols { .. } | Write::Status(_) => true,
+                    Write::Turn(_)
+                    | Write::Scheduler(_)
+                    | Write::Symbols { .. }
+                    | Write::Status(_) => true,
                 };
                 assert!(allowed || !self.stopped, "{write:?}");
             }
@@ -83,7 +86,11 @@ impl Pair {
         self.turn += 1;
         let (turn, told) = (self.turn, Arc::new(self.told()));
         self.speaker = Some(at);
-        self.engines[at].apply(Event::Voice(Voice::Speaking { turn, told }));
+        self.engines[at].apply(Event::Voice(Voice::Speaking {
+            turn,
+            told,
+            scheduler: None,
+        }));
         let first = self.engines[at].writes.first();
         assert_eq!(first, Some(&Write::Turn(turn)));
         self.collect();

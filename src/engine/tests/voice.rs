@@ -11,7 +11,11 @@ use crate::store::{Base, Occasion, Told, ToldOfAll, Voice, Write};
 
 fn speaking(turn: u64, told: ToldOfAll) -> Event {
     let told = Arc::new(told);
-    Event::Voice(Voice::Speaking { turn, told })
+    Event::Voice(Voice::Speaking {
+        turn,
+        told,
+        scheduler: None,
+    })
 }
 
 /// What an undisturbed run has told up to now, of which readers know all up to `lag` changes.

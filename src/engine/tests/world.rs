@@ -178,7 +178,9 @@ impl World {
                 Effect::Write(Write::Status(status)) => self.statuses.push(status),
                 Effect::Write(Write::Technical { .. }) => self.technicals += 1,
                 Effect::Refreshed(key, outcome) => self.refreshed.push((key, outcome)),
-                Effect::Write(Write::Turn(_) | Write::Ended(_) | Write::Symbols { .. })
+                Effect::Write(
+                    Write::Turn(_) | Write::Scheduler(_) | Write::Ended(_) | Write::Symbols { .. },
+                )
                 | Effect::Watch(_) => {}
             }
         }

@@ -12,12 +12,14 @@ use serde::{Deserialize, Serialize};
 use super::asked::Asked;
 use super::cache::{Freshness, Lookup, Served};
 use super::envelope::{Answer, Envelope, Failure, FailureEnvelope};
+use super::found::{self, StoredAnalysis};
 use crate::clock::Mono;
 use crate::engine::{Chart, OrderError};
 use crate::http::query::watched_symbol;
 use crate::http::state::HttpState;
 use crate::market::{Candle, Interval, SeriesKey, Symbol, TimeMs};
 use crate::signal::{CacheSource, GainerAnalysis, SignalResult, Technical};
+use crate::store::Store;
 
 /// As many candles as the engine keeps of a series: the averages must not depend on where they were begun.
 const CANDLES: usize = 1_500;
@@ -52,6 +54,25 @@ pub(in crate::http) struct BatchAsked {
     force_refresh: bool,
 }
 
+/// An analysis, computed here or carried on as the active engine wrote it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(in crate::http) enum Analysed {
+    /// Computed by this process.
+    Here(Box<GainerAnalysis>),
+    /// Found in Redis.
+    InRedis(Box<StoredAnalysis>),
+}
+
+impl Analysed {
+    fn is_cached(&self) -> bool {
+        match self {
+            Self::Here(analysis) => analysis.cached,
+            Self::InRedis(_) => true,
+        }
+    }
+}
+
 /// The analyses of a batch.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::http) struct BatchAnswer {
@@ -66,7 +87,8 @@ pub(in crate::http) struct BatchAnswer {
 #[serde(untagged)]
 pub(in crate::http) enum BatchEntry {
     /// Its analysis.
-    Analysed(Box<GainerAnalysis>),
+    #[schema(value_type = GainerAnalysis)]
+    Analysed(Analysed),
     /// Why there is none.
     Failed {
         /// The reason.
@@ -105,7 +127,7 @@ pub(in crate::http) struct BatchSummary {
 pub(in crate::http) async fn symbol(
     State(state): State<HttpState>,
     asked: Asked,
-) -> Answer<GainerAnalysis> {
+) -> Answer<Analysed> {
     let freshness = asked.freshness()?;
     let analysis = analysis_of(&state, asked.symbol()?, freshness).await?;
     Ok(Envelope::of(analysis))
@@ -146,9 +168,9 @@ pub(in crate::http) async fn batch(
 }
 
 impl BatchEntry {
-    fn of(analysis: Result<GainerAnalysis, Failure>) -> Self {
+    fn of(analysis: Result<Analysed, Failure>) -> Self {
         match analysis {
-            Ok(analysis) => Self::Analysed(Box::new(analysis)),
+            Ok(analysis) => Self::Analysed(analysis),
             Err(failure) => Self::Failed {
                 error: failure.to_string(),
             },
@@ -164,7 +186,7 @@ impl BatchSummary {
             match entry {
                 BatchEntry::Analysed(analysis) => {
                     summary.success += 1;
-                    summary.cached += usize::from(analysis.cached);
+                    summary.cached += usize::from(analysis.is_cached());
                 }
                 BatchEntry::Failed { .. } => summary.failed += 1,
             }
@@ -177,8 +199,14 @@ async fn analysis_of(
     state: &HttpState,
     name: &str,
     freshness: Freshness,
-) -> Result<GainerAnalysis, Failure> {
+) -> Result<Analysed, Failure> {
     let symbol = watched_symbol(name.trim(), state)?;
+    if freshness == Freshness::CacheFirst
+        && let Some(stored) = found::in_redis(state, &symbol).await
+    {
+        state.compat.count_hit();
+        return Ok(Analysed::InRedis(Box::new(stored)));
+    }
     let lookup = Lookup {
         symbol: &symbol,
         freshness,
@@ -192,10 +220,10 @@ async fn analysis_of(
         .compat
         .get(lookup, holds, compute(state, &key, freshness))
         .await?;
-    Ok(match served {
+    Ok(Analysed::Here(Box::new(match served {
         Served::Cached(analysis) => analysis.found_in(CacheSource::Memory),
         Served::Computed(analysis) => Arc::unwrap_or_clone(analysis),
-    })
+    })))
 }
 
 /// The interval the compatible API knows.
@@ -228,9 +256,13 @@ async fn compute(
     key: &SeriesKey,
     freshness: Freshness,
 ) -> Result<GainerAnalysis, Failure> {
-    match freshness {
-        Freshness::CacheFirst => {}
-        Freshness::Anew => state.engine.refresh(key.clone()).await?,
+    match (freshness, &state.store) {
+        (Freshness::Anew, _) => state.engine.refresh(key.clone()).await?,
+        // What is read anew the engine writes into the cache as well. Where it cannot, what it has is as good.
+        (Freshness::CacheFirst, Store::Redis(_)) => {
+            let _ = state.engine.refresh(key.clone()).await;
+        }
+        (Freshness::CacheFirst, Store::Memory(_)) => {}
     }
     let before = published(state, key)?;
     let chart = state.engine.chart(key.clone(), CANDLES).await?;

@@ -101,6 +101,11 @@ impl CompatCache {
         served
     }
 
+    /// A call was answered from Redis, before this cache was asked.
+    pub(super) fn count_hit(&self) {
+        self.0.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// What it holds, and how often it was asked.
     pub(super) fn figures(&self, ttl_ms: u64) -> CacheFigures {
         let now = Mono::now();

@@ -7,6 +7,7 @@ pub(super) mod analyze;
 mod asked;
 mod cache;
 mod envelope;
+mod found;
 pub(super) mod gainers;
 pub(super) mod scheduler;
 
@@ -50,6 +51,11 @@ pub(super) fn unknown_path(request: &Request) -> Response {
     let path = request.uri().path();
     let msg = format!("there is nothing at {path}; see /openapi.json");
     Failure::new(StatusCode::NOT_FOUND, msg).into_response()
+}
+
+/// Nothing can be answered now.
+pub(super) fn unavailable(why: &str) -> Response {
+    Failure::unavailable(why.to_owned()).into_response()
 }
 
 /// A call with the wrong method; the allowed one is in the header `Allow`.

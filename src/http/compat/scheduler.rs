@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::asked::AskedOrNot;
 use super::envelope::{Answer, Envelope, Failure, FailureEnvelope};
-use crate::engine::{StartOrder, SweepFigures};
+use super::found::cache_view;
+use crate::engine::{OrderError, StartOrder, SweepFigures};
 use crate::http::admin;
 use crate::http::state::HttpState;
 use crate::market::{Symbol, TimeMs};
-use crate::signal::CacheSource;
+use crate::signal::{CacheSource, FeedState};
 
 /// Minutes between two sweeps: from one to a day.
 const MINUTES: RangeInclusive<u64> = 1..=1_440;
@@ -167,12 +168,13 @@ pub(in crate::http) async fn status(
     State(state): State<HttpState>,
 ) -> Json<Envelope<SchedulerStatus>> {
     let scheduler = state.engine.scheduler();
+    let feed = state.store.published().status.feed;
     Envelope::of(SchedulerStatus {
-        running: scheduler.running,
+        running: scheduler.running && feed != FeedState::Stopped,
         symbols_count: state.engine.universe().contracts.len(),
         interval_minutes: scheduler.sweep_every.as_secs() / 60,
         sweep: SweepState::of(scheduler.sweep),
-        cache_stats: CacheSummary::of(&state),
+        cache_stats: CacheSummary::of(&state).await,
     })
 }
 
@@ -188,6 +190,7 @@ pub(in crate::http) async fn status(
         (status = 400, body = FailureEnvelope, description = "a field that is not as described, or contracts the exchange does not trade"),
         (status = 401, body = FailureEnvelope, description = "no admin token"),
         (status = 403, body = FailureEnvelope, description = "a wrong admin token; or none is set, and the call does not come from this machine"),
+        (status = 409, body = FailureEnvelope, description = "HAMA_SCHEDULER_ENABLED=false"),
         (status = 503, body = FailureEnvelope, description = "the exchange's listing cannot be read, or the engine did not answer"),
     )
 )]
@@ -196,6 +199,9 @@ pub(in crate::http) async fn start(
     _operator: Operator,
     AskedOrNot(asked): AskedOrNot,
 ) -> Answer<StartAnswer> {
+    if state.settings.start_disabled {
+        return Err(OrderError::Disabled.into());
+    }
     let names = asked.symbols_or_not(state.settings.max_watched)?;
     let minutes = asked.interval_minutes(MINUTES)?;
     let order = StartOrder {
@@ -207,7 +213,7 @@ pub(in crate::http) async fn start(
         status: "started",
         symbols_count: started.symbols,
         interval_minutes: started.sweep_every.as_secs() / 60,
-        cache_stats: CacheSummary::of(&state),
+        cache_stats: CacheSummary::of(&state).await,
     }))
 }
 
@@ -252,15 +258,12 @@ fn symbols(names: BTreeSet<&str>) -> Result<Vec<Symbol>, Failure> {
 }
 
 impl CacheSummary {
-    fn of(state: &HttpState) -> Self {
-        let cache_ttl_seconds = state.settings.cache_ttl_secs;
-        let figures = state
-            .compat
-            .figures(cache_ttl_seconds.saturating_mul(1_000));
+    async fn of(state: &HttpState) -> Self {
+        let view = cache_view(state).await;
         Self {
-            available: false,
-            cached_symbols: figures.symbols.len(),
-            cache_ttl_seconds,
+            available: view.kind == CacheSource::Redis,
+            cached_symbols: view.symbols.len(),
+            cache_ttl_seconds: state.settings.cache_ttl_secs,
         }
     }
 }
@@ -277,13 +280,14 @@ pub(in crate::http) async fn cache_stats(
     let figures = state
         .compat
         .figures(cache_ttl_seconds.saturating_mul(1_000));
+    let view = cache_view(&state).await;
     Envelope::of(CacheStats {
-        cache_type: CacheSource::Memory,
-        available: false,
-        cached_symbols: figures.symbols.len(),
+        cache_type: view.kind,
+        available: view.kind == CacheSource::Redis,
+        cached_symbols: view.symbols.len(),
         cache_ttl_seconds,
         cache_duration_minutes: cache_ttl_seconds / 60,
-        symbols: figures.symbols,
+        symbols: view.symbols,
         hits: figures.hits,
         misses: figures.misses,
         hit_rate: hit_rate(figures.hits, figures.misses),

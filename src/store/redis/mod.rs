@@ -115,6 +115,11 @@ impl RedisStore {
         self.shared.health().is_loaded || self.shared.is_alone()
     }
 
+    /// Whether what this process' engine says is told: it is active, or goes on alone.
+    pub fn speaks_here(&self) -> bool {
+        *self.shared.active.borrow() || self.shared.is_alone()
+    }
+
     /// How often the tail of the log has been read; none while this process numbers alone.
     pub fn tail_reads(&self) -> Option<u64> {
         (!self.shared.is_alone()).then(|| self.shared.tail_reads())

@@ -13,6 +13,7 @@ use super::scripts::{self, Refusal};
 use super::shared::Shared;
 use crate::market::SeriesKey;
 use crate::signal::{Epoch, Seq};
+use crate::store::SavedScheduler;
 use crate::store::ledger::Ledger;
 use crate::store::memory::random_name;
 
@@ -23,11 +24,13 @@ const MIRROR_WITHIN: Duration = Duration::from_millis(300);
 pub(super) struct Known {
     pub(super) ledger: Ledger,
     pub(super) series: BTreeMap<SeriesKey, SeriesEntry>,
+    pub(super) scheduler: Option<SavedScheduler>,
 }
 
 /// Reads the log and the series over a new link; begins a new epoch where it must.
 pub(super) async fn read(shared: &Shared, grant: &Grant) -> Result<(CommandLink, Known), Setback> {
     let mut link = CommandLink::open(&shared.settings).await?;
+    let scheduler = link.saved_scheduler().await?;
     let tail = log::tail(&mut link).await?;
     let lost = tail.as_ref().is_none_or(|tail| {
         let seen = shared.seen();
@@ -35,7 +38,12 @@ pub(super) async fn read(shared: &Shared, grant: &Grant) -> Result<(CommandLink,
     });
     if lost {
         let old = tail.map(|tail| tail.epoch);
-        let known = begin_epoch(&mut link, grant, old).await?;
+        let ledger = begin_epoch(&mut link, grant, old).await?;
+        let known = Known {
+            ledger,
+            series: BTreeMap::new(),
+            scheduler,
+        };
         return Ok((link, known));
     }
     let Some(tail) = tail else {
@@ -47,7 +55,12 @@ pub(super) async fn read(shared: &Shared, grant: &Grant) -> Result<(CommandLink,
         ledger.restore(key, entry.change_seq, entry.base);
     }
     ledger.keep_bases_of(|key| series.contains_key(key));
-    Ok((link, Known { ledger, series }))
+    let known = Known {
+        ledger,
+        series,
+        scheduler,
+    };
+    Ok((link, known))
 }
 
 /// The numbering up to the log's tail: the mirror's when it is there already, else from the log itself.
@@ -73,15 +86,12 @@ async fn begin_epoch(
     link: &mut CommandLink,
     grant: &Grant,
     old: Option<Epoch>,
-) -> Result<Known, Setback> {
+) -> Result<Ledger, Setback> {
     let epoch = Epoch::new(&random_name());
     match scripts::begin_epoch(link, grant, old.as_ref(), &epoch).await? {
         Ok(()) => {
             tracing::warn!(%epoch, "the log was missing or had lost its end: a new numbering begins");
-            Ok(Known {
-                ledger: Ledger::new(epoch),
-                series: BTreeMap::new(),
-            })
+            Ok(Ledger::new(epoch))
         }
         Err(Refusal::Fenced { .. }) => Err(Setback::Fenced),
         Err(

@@ -1,8 +1,13 @@
 //! The few plain commands the store uses, each with its deadline.
 
+use std::collections::HashMap;
+
 use super::cache::CacheWrite;
 use super::connect::CommandLink;
 use super::error::RedisError;
+use super::keys;
+use crate::market::Symbol;
+use crate::store::SavedScheduler;
 
 /// How long an append waits for its replicas.
 const REPLICAS_WITHIN_MS: u64 = 1_000;
@@ -16,6 +21,50 @@ impl CommandLink {
     pub(super) async fn set(&mut self, key: &str, json: &str) -> Result<(), RedisError> {
         self.query::<()>("SET", &redis::cmd("SET").arg(key).arg(json).take())
             .await
+    }
+
+    /// Keeps what the operator wants for the engine that takes over.
+    pub(super) async fn save_scheduler(
+        &mut self,
+        saved: &SavedScheduler,
+    ) -> Result<(), RedisError> {
+        let symbols = saved.symbols.iter().flatten().map(Symbol::as_str);
+        let symbols = symbols.collect::<Vec<_>>().join(",");
+        let mut command = redis::cmd("HSET");
+        command.arg(keys::SCHEDULER);
+        command.arg("running").arg(saved.running.to_string());
+        command.arg("symbols").arg(symbols);
+        command.arg("interval_minutes").arg(saved.interval_minutes);
+        self.query::<()>("HSET", &command).await
+    }
+
+    /// What the operator last wanted; none when nobody has said, or it cannot be read.
+    pub(super) async fn saved_scheduler(&mut self) -> Result<Option<SavedScheduler>, RedisError> {
+        let command = redis::cmd("HGETALL").arg(keys::SCHEDULER).take();
+        let fields: HashMap<String, String> = self.query("HGETALL", &command).await?;
+        let read = || {
+            let names = fields
+                .get("symbols")?
+                .split(',')
+                .filter(|name| !name.is_empty());
+            let symbols = names
+                .map(Symbol::parse)
+                .collect::<Result<Vec<_>, _>>()
+                .ok()?;
+            Some(SavedScheduler {
+                running: fields.get("running")?.parse().ok()?,
+                symbols: (!symbols.is_empty()).then_some(symbols),
+                interval_minutes: fields.get("interval_minutes")?.parse().ok()?,
+            })
+        };
+        let saved = read();
+        if saved.is_none() && !fields.is_empty() {
+            tracing::warn!(
+                key = keys::SCHEDULER,
+                "cannot be read and counts as not there"
+            );
+        }
+        Ok(saved)
     }
 
     pub(super) async fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, RedisError> {

@@ -20,7 +20,7 @@ use super::take_over;
 use super::wire::WatchedSeries;
 use crate::backoff::Backoff;
 use crate::clock::{ExchangeClock, Mono};
-use crate::store::batch::{ToldOfAll, Voice, Write};
+use crate::store::batch::{SavedScheduler, ToldOfAll, Voice, Write};
 
 /// A program that may go on from memory does so after Redis has been away for so long.
 const ALONE_AFTER_MS: u64 = 1_500;
@@ -75,6 +75,9 @@ pub(super) struct Writer {
     /// Our readers are still on the numbering of their own: they come back once Redis has what they were told.
     owes_return: bool,
     universe: u64,
+    /// What the operator wants, and whether Redis has it.
+    scheduler: Option<SavedScheduler>,
+    scheduler_unsaved: bool,
 }
 
 impl Writer {
@@ -91,6 +94,8 @@ impl Writer {
             beat_at: Mono::default(),
             owes_return: false,
             universe: 0,
+            scheduler: None,
+            scheduler_unsaved: false,
         }
     }
 
@@ -109,7 +114,10 @@ impl Writer {
                     self.take(burst).await;
                 }
                 Ok(()) = self.desk.lease.changed() => {}
-                Ok(()) = self.desk.universe.changed() => self.universe += 1,
+                Ok(()) = self.desk.universe.changed() => {
+                    self.universe += 1;
+                    self.beat_at = Mono::now(); // hubs hear of it by the beat
+                }
                 () = shared.lost_tail.notified() => self.take_anew(),
                 () = tokio::time::sleep(pause) => {}
             }
@@ -135,11 +143,16 @@ impl Writer {
     async fn take(&mut self, burst: Vec<Write>) {
         let mut said = Vec::with_capacity(burst.len());
         for write in burst {
-            if let Write::Turn(turn) = write {
-                self.heard_turn = turn == self.turn;
-                said.clear();
-            } else {
-                said.push(write);
+            match write {
+                Write::Turn(turn) => {
+                    self.heard_turn = turn == self.turn;
+                    said.clear();
+                }
+                Write::Scheduler(saved) => {
+                    self.scheduler = Some(saved);
+                    self.scheduler_unsaved = true;
+                }
+                said_now => said.push(said_now),
             }
         }
         if !self.heard_turn {
@@ -232,6 +245,10 @@ impl Writer {
             let watched = self.desk.universe.borrow().clone();
             active.watch_only(&watched, self.universe, link).await?;
         }
+        if let Some(saved) = self.scheduler.as_ref().filter(|_| self.scheduler_unsaved) {
+            link.save_scheduler(saved).await?;
+            self.scheduler_unsaved = false;
+        }
         active.write(link, settings, now).await?;
         if now >= self.beat_at {
             self.beat_at = now.plus_ms(BEAT_EVERY_MS);
@@ -274,6 +291,9 @@ impl Writer {
         };
         tracing::info!(%term, epoch = %log.ledger.epoch(), seq = %log.ledger.head(), "active: this engine writes");
         let told = Arc::new(log.ledger.told());
+        if !self.scheduler_unsaved {
+            self.scheduler = log.scheduler;
+        }
         let settings = &self.desk.shared.settings;
         let cache = Cache::new(
             CacheSettings {
@@ -304,8 +324,11 @@ impl Writer {
     fn speak(&mut self, told: Arc<ToldOfAll>) {
         self.turn += 1;
         self.heard_turn = false;
-        let turn = self.turn;
-        self.desk.voice.send_replace(Voice::Speaking { turn, told });
+        self.desk.voice.send_replace(Voice::Speaking {
+            turn: self.turn,
+            told,
+            scheduler: self.scheduler.clone(),
+        });
     }
 
     /// The role is lost: the engine is silent until it is ours again.

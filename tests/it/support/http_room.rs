@@ -9,9 +9,7 @@ use hamacast::clock::{ExchangeClock, Mono};
 use hamacast::engine::{
     Chart, EngineHandle, EngineInfo, Order, SchedulerInfo, Universe, WatchedContract,
 };
-use hamacast::http::{
-    CompatCache, HttpSettings, HttpState, Limits, RedisNeed, router, serve,
-};
+use hamacast::http::{CompatCache, HttpSettings, HttpState, Limits, RedisNeed, router, serve};
 use hamacast::hub::{Hub, HubSettings};
 use hamacast::market::{Interval, OpenTime, SeriesKey, Symbol, TimeMs};
 use hamacast::signal::{
@@ -239,6 +237,7 @@ fn settings(origins: &[&str]) -> HttpSettings {
         },
         cache_ttl_secs: 300,
         redis: RedisNeed::None,
+        start_disabled: false,
         max_watched: 600,
         admin_token: None,
     }

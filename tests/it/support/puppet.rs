@@ -129,7 +129,7 @@ impl Puppet {
             .expect("leave to speak within 30 s")
             .unwrap()
             .clone();
-        let Voice::Speaking { turn, told } = voice else {
+        let Voice::Speaking { turn, told, .. } = voice else {
             unreachable!("waited for");
         };
         self.turn = turn;
