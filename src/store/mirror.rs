@@ -75,6 +75,7 @@ impl MemoryStore {
             tell(&mut inner, before.map(Arc::as_ref), result, &mut items);
         }
         items.extend(heard.status.map(Item::Status));
+        drop(held); // else the published state would be copied as a whole
         self.publish(&mut inner, ResetReason::LogLost, items)
     }
 

@@ -152,7 +152,12 @@ impl Writer {
                     self.scheduler = Some(saved);
                     self.scheduler_unsaved = true;
                 }
-                said_now => said.push(said_now),
+                said_now @ (Write::Change(_)
+                | Write::Result { .. }
+                | Write::Technical { .. }
+                | Write::Ended(_)
+                | Write::Symbols { .. }
+                | Write::Status(_)) => said.push(said_now),
             }
         }
         if !self.heard_turn {
@@ -184,7 +189,6 @@ impl Writer {
                 self.step_down();
                 self.tell_mirror(Word::Return).await;
             }
-            (LeaseState::Others, Role::Standby) => {}
             (LeaseState::Away { since }, Role::Active(_) | Role::Standby) => {
                 let is_long = now.ms_since(since) >= ALONE_AFTER_MS;
                 match self.desk.part.fallback {
@@ -193,7 +197,7 @@ impl Writer {
                     Fallback::Wait => self.step_down(),
                 }
             }
-            (LeaseState::Away { .. }, Role::Alone) => {}
+            (LeaseState::Others, Role::Standby) | (LeaseState::Away { .. }, Role::Alone) => {}
         }
     }
 
