@@ -20,7 +20,7 @@ use super::wire::{Beat, Rev, WatchedSeries};
 use crate::backoff::Backoff;
 use crate::clock::{ExchangeClock, Mono};
 use crate::market::{SeriesKey, SeriesStatus};
-use crate::signal::{Change, FeedState, Seq, SignalResult, StoreState};
+use crate::signal::{Change, Seq, SignalResult, StoreState};
 use crate::store::batch::{Batch, ResetReason, Write};
 use crate::store::mirror::{Heard, Loaded};
 use crate::tasks::Tasks;
@@ -28,21 +28,9 @@ use crate::tasks::Tasks;
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Without a beat for so long the connections are opened anew: alive and silent is the commonest real failure.
-const BEAT_WITHIN_MS: u64 = 3_000;
-
-/// Without a beat for so long nobody computes: what we show is no longer up to date.
-const FEED_SILENT_MS: u64 = 5_000;
-
-/// How long the log may take to reach the number a beat has told.
-const REACH_WITHIN_MS: u64 = 1_000;
-
 /// Waits between tries to connect: with the last of them a Redis that is back is in use again well within 5 s.
 pub(super) const REDIAL_FIRST: Duration = Duration::from_millis(100);
 pub(super) const REDIAL_LAST: Duration = Duration::from_secs(2);
-
-/// A connection that is back within this was only a hiccup.
-const HICCUP_MS: u64 = 1_000;
 
 /// At the end: how long the log may take to bring what this process wrote last.
 const LAST_WITHIN_MS: u64 = 1_000;
@@ -86,29 +74,29 @@ enum Sign {
 
 /// The task's state.
 pub(super) struct Follower {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     dialer: Dialer,
     tasks: Tasks,
     readers: Vec<mpsc::Sender<Arc<Batch>>>,
     /// Set by beats where no exchange sets it.
     clock: Option<ExchangeClock>,
     arrivals: mpsc::Sender<Arrived>,
-    session: Option<Session>,
+    pub(super) session: Option<Session>,
     is_dialing: bool,
     redial_at: Mono,
     backoff: Backoff,
-    is_alone: bool,
+    pub(super) is_alone: bool,
     /// What readers are told when the log is read anew.
     reset: ResetReason,
     held: Option<Position>,
     revs: BTreeMap<SeriesKey, Rev>,
     /// Results that know of a change the log has not brought yet.
     early: BTreeMap<SeriesKey, SignalResult>,
-    beat_at: Mono,
-    dialed_at: Mono,
-    lost_at: Option<Mono>,
+    pub(super) beat_at: Mono,
+    pub(super) dialed_at: Mono,
+    pub(super) lost_at: Option<Mono>,
     /// A number a beat told that the log has not reached, since when.
-    behind: Option<(Seq, Mono)>,
+    pub(super) behind: Option<(Seq, Mono)>,
     universe: Option<(u64, u64)>,
     watched: WatchedSeries,
     last: Option<(Seq, Mono)>,
@@ -480,92 +468,7 @@ impl Follower {
         });
     }
 
-    async fn look_at_deadlines(&mut self) {
-        let now = Mono::now();
-        if self.is_alone {
-            return;
-        }
-        let silent_ms = now.ms_since(self.beat_at);
-        let unreached = self
-            .behind
-            .is_some_and(|(_, since)| now.ms_since(since) >= REACH_WITHIN_MS);
-        let silent = silent_ms.min(now.ms_since(self.dialed_at)) >= BEAT_WITHIN_MS;
-        if self.session.is_some() && (silent || unreached) {
-            tracing::info!(
-                silent_ms,
-                unreached,
-                "no sign of an engine: connecting anew"
-            );
-            self.hang_up(Some(now));
-            self.redial_later();
-        }
-        self.tell_whether_away(now).await;
-        if self.nobody_computes() {
-            self.say_that_nobody_computes().await;
-        }
-    }
-
-    /// Tells readers when Redis, or any engine behind it, is gone, and when it is back.
-    async fn tell_whether_away(&mut self, now: Mono) {
-        let lost = self.lost_at.is_some_and(|at| now.ms_since(at) >= HICCUP_MS);
-        let is_away = lost || now.ms_since(self.beat_at) >= BEAT_WITHIN_MS;
-        if is_away == self.shared.health().away_since.is_some() {
-            return;
-        }
-        let away_since = is_away.then_some(now);
-        self.shared
-            .change_health(|health| health.away_since = away_since);
-        self.shared.view.set_state(if is_away {
-            StoreState::Degraded
-        } else {
-            StoreState::Redis
-        });
-        let heard = Heard {
-            status: Some(self.shared.view.published().status),
-            ..Heard::default()
-        };
-        let batch = self.shared.view.hear(heard);
-        self.send(batch).await;
-    }
-
-    fn nobody_computes(&self) -> bool {
-        Mono::now().ms_since(self.beat_at) >= FEED_SILENT_MS
-    }
-
-    /// No engine speaks: every live series is stale, and the feed is down.
-    async fn say_that_nobody_computes(&mut self) {
-        let published = self.shared.view.published();
-        if self.session.is_none() && !self.shared.health().is_loaded {
-            return; // nothing has ever been shown
-        }
-        let live = published
-            .results
-            .values()
-            .filter(|result| result.status == SeriesStatus::Live);
-        let results: Vec<SignalResult> = live
-            .map(|result| SignalResult {
-                status: SeriesStatus::Stale,
-                ..(**result).clone()
-            })
-            .collect();
-        let mut status = published.status;
-        if results.is_empty() && status.feed == FeedState::Down {
-            return;
-        }
-        if status.feed != FeedState::Stopped {
-            status.feed = FeedState::Down;
-        }
-        status.series.stale += status.series.live;
-        status.series.live = 0;
-        let batch = self.shared.view.hear(Heard {
-            results,
-            status: Some(status),
-            ..Heard::default()
-        });
-        self.send(batch).await;
-    }
-
-    fn hang_up(&mut self, lost_at: Option<Mono>) {
+    pub(super) fn hang_up(&mut self, lost_at: Option<Mono>) {
         self.session = None;
         self.shared.set_link(None);
         self.lost_at = self.lost_at.or(lost_at);
@@ -573,13 +476,13 @@ impl Follower {
         self.redial_at = Mono::now();
     }
 
-    fn redial_later(&mut self) {
+    pub(super) fn redial_later(&mut self) {
         let wait = self.backoff.next_delay();
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         self.redial_at = Mono::now().plus_ms(wait_ms);
     }
 
-    async fn send(&mut self, batch: Batch) {
+    pub(super) async fn send(&mut self, batch: Batch) {
         if batch.items.is_empty() && self.readers.is_empty() {
             return;
         }

@@ -20,6 +20,7 @@ mod orders;
 pub mod scripts;
 mod settings;
 mod shared;
+mod silence;
 mod take_over;
 mod verbs;
 mod wire;
