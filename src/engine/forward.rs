@@ -13,18 +13,29 @@ pub(super) struct Turn {
     pub(super) price: f64,
 }
 
-/// The state after `candles`, and the changes on them.
-pub(super) fn run(
-    checkpoint: &Analyzer,
-    candles: &VecDeque<Candle>,
-    key: &SeriesKey,
-) -> (Analyzer, Vec<Turn>) {
+/// What the kept candles say.
+pub(super) struct Run {
+    /// The state after them.
+    pub(super) analyzer: Analyzer,
+    /// The changes on them.
+    pub(super) turns: Vec<Turn>,
+    /// Close of the first candle at which the way of the last cross is known: before it a recommendation is HOLD only
+    /// for want of candles. None: no cross is known at all.
+    pub(super) known_from: Option<TimeMs>,
+}
+
+/// Computes `candles` forward from `checkpoint`.
+pub(super) fn run(checkpoint: &Analyzer, candles: &VecDeque<Candle>, key: &SeriesKey) -> Run {
     let mut analyzer = checkpoint.clone();
     let mut turns = Vec::new();
+    let mut known_from = None;
     let mut previous: Option<Recommendation> = checkpoint.last().map(|last| last.recommendation);
     for candle in candles {
         let analysis = analyzer.push(candle);
         let recommendation = analysis.recommendation;
+        if known_from.is_none() && analysis.last_cross_direction != 0 {
+            known_from = Some(key.interval.close_time(candle.open_time));
+        }
         if let Some(previous) = previous.filter(|previous| *previous != recommendation) {
             let candle_close_time = key.interval.close_time(candle.open_time);
             turns.push(Turn {
@@ -39,7 +50,11 @@ pub(super) fn run(
         }
         previous = Some(recommendation);
     }
-    (analyzer, turns)
+    Run {
+        analyzer,
+        turns,
+        known_from,
+    }
 }
 
 /// The bare changes.

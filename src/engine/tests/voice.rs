@@ -20,13 +20,18 @@ fn speaking(turn: u64, told: ToldOfAll) -> Event {
 
 /// What an undisturbed run has told up to now, of which readers know all up to `lag` changes.
 fn told(world: &World, lag: usize) -> Told {
+    told_since(world, START - 1, lag)
+}
+
+/// The same of a run that has been live since an earlier minute.
+fn told_since(world: &World, first: i64, lag: usize) -> Told {
     let close = |minute| Interval::M1.close_time(candle(minute).open_time);
     let candles: Vec<_> = world
         .market
         .range(..candle(world.minute()).open_time)
         .map(|(_, candle)| *candle)
         .collect();
-    let mut changes = changes_of(&candles, close(START - 1));
+    let mut changes = changes_of(&candles, close(first));
     changes.truncate(changes.len() - lag);
     let stands: Vec<_> = changes
         .iter()
@@ -230,6 +235,67 @@ fn a_standby_behind_the_log_waits_for_the_candle_and_says_nothing_twice() {
     assert_eq!(world.changes, []);
     minutes(&mut world, 400);
     assert_eq!(world.told(), world.expected()[before + 1..]);
+}
+
+#[test]
+fn an_engine_that_has_just_started_takes_nothing_back_of_what_lies_before_its_knowledge() {
+    for lag in [0, 2, 5] {
+        let settings = EngineSettings {
+            beginning: Beginning::Silent,
+            ..EngineSettings::new(WatchList::Top(1), vec![Interval::M1])
+        };
+        let mut world = World::of(&settings, (0..START + 2_000).map(candle));
+        world.up(1);
+        world.answer_all();
+        let known = told_since(&world, 60, lag);
+        let before = told_since(&world, 60, 0).stands;
+        assert!(before.len() > 8, "{}", before.len());
+        world.apply(speaking(1, ToldOfAll::from([(key(), known)])));
+        assert_eq!(world.corrections, []);
+        let missed: Vec<_> = before[before.len() - lag..]
+            .iter()
+            .map(|stand| {
+                (
+                    stand.candle_close_time,
+                    stand.previous,
+                    stand.recommendation,
+                )
+            })
+            .collect();
+        assert_eq!(world.told(), missed);
+    }
+}
+
+#[test]
+fn what_held_before_all_that_is_known_is_gone_on_from() {
+    let mut world = standby();
+    let whole = told(&world, 0);
+    let other = |not| match not {
+        Recommendation::Buy => Recommendation::Sell,
+        Recommendation::Sell | Recommendation::Hold => Recommendation::Buy,
+    };
+    // The last change the log has lies before the first candle that is kept, or right after it.
+    let first = candle(START - 498).open_time;
+    let base = Base {
+        close_time: Interval::M1.close_time(first),
+        recommendation: other(whole.stands[0].previous),
+    };
+    let known = Told {
+        base,
+        stands: Vec::new(),
+        revisions: BTreeMap::new(),
+    };
+    world.apply(speaking(1, ToldOfAll::from([(key(), known)])));
+    assert_eq!(world.corrections, []);
+    assert_eq!(world.changes[0].previous, base.recommendation);
+    for pair in world.changes.windows(2) {
+        assert_eq!(pair[1].previous, pair[0].recommendation);
+    }
+    let last = whole.stands.last().unwrap();
+    assert_eq!(
+        world.changes.last().unwrap().recommendation,
+        last.recommendation
+    );
 }
 
 #[test]

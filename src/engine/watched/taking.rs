@@ -134,9 +134,10 @@ impl Watched {
     /// The exchange says something else than before about a closed candle (hazard 19): replace, recompute, tell.
     fn revise(&mut self, candle: Candle, now: &Moment) {
         self.disputed.remove(&candle.open_time);
-        let (_, told) = forward::run(&self.checkpoint, self.series.history(), &self.key);
+        let told = forward::run(&self.checkpoint, self.series.history(), &self.key).turns;
         self.series.replace(candle);
-        let (analyzer, turns) = forward::run(&self.checkpoint, self.series.history(), &self.key);
+        let run = forward::run(&self.checkpoint, self.series.history(), &self.key);
+        let (analyzer, turns) = (run.analyzer, run.turns);
         self.analyzer = analyzer;
         self.tally.corrections += 1;
         tracing::warn!(series = %self.key, open_time = %candle.open_time, "the exchange revised a closed candle");

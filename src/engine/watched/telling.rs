@@ -9,7 +9,8 @@ use crate::engine::moment::Moment;
 use crate::engine::result;
 use crate::market::{Origin, SeriesStatus, TimeMs};
 use crate::signal::{
-    ChangeBody, Correction, Recommendation, SignalChange, SignalResult, Source, Technical,
+    ChangeBody, Correction, History, Recommendation, SignalChange, SignalResult, Source, Stand,
+    Technical,
 };
 use crate::store::{Base, Occasion, Told, Write};
 
@@ -147,12 +148,24 @@ impl Watched {
             return Vec::new();
         };
         let until = record.base().close_time;
-        let (_, turns) = forward::run(&self.checkpoint, self.series.history(), &self.key);
-        let (known, new): (Vec<Turn>, Vec<Turn>) = turns
+        let run = forward::run(&self.checkpoint, self.series.history(), &self.key);
+        let (known, mut new): (Vec<Turn>, Vec<Turn>) = run
+            .turns
             .into_iter()
             .partition(|turn| turn.stand.candle_close_time <= until);
         let mut unsaid = Vec::new();
-        unsaid.extend(self.contradiction(record, &known, now));
+        if self.knows(until, run.known_from) {
+            let known_from = run
+                .known_from
+                .filter(|_| self.history != Some(History::Young));
+            unsaid.extend(self.contradiction(record, &known, known_from, now));
+        } else {
+            // What held at the base lies before all we know: the log knows better, and we go on from it.
+            follow_from(record.base().recommendation, &mut new);
+            if new.is_empty() {
+                unsaid.extend(self.other_state(record, now));
+            }
+        }
         let newest = self.series.last().map(|last| last.open_time);
         unsaid.extend(new.into_iter().map(|turn| Unsaid::Signal {
             origin: if Some(turn.analysis.open_time) == newest {
@@ -167,12 +180,45 @@ impl Watched {
         unsaid
     }
 
-    fn contradiction(&self, record: &Record, known: &[Turn], now: &Moment) -> Option<Unsaid> {
-        let interval = self.key.interval;
+    /// Whether our candles say what held at `close_time`: a cross before it is among them, or they are all there are.
+    fn knows(&self, close_time: TimeMs, known_from: Option<TimeMs>) -> bool {
+        let before = self.checkpoint.last();
+        self.history == Some(History::Young)
+            || before.is_some_and(|last| last.last_cross_direction != 0)
+            || known_from.is_some_and(|from| from <= close_time)
+    }
+
+    /// Something else holds now than was told, and the turns that led to it cannot be known any more.
+    fn other_state(&self, record: &Record, now: &Moment) -> Option<Unsaid> {
+        let base = record.base();
+        let reached = self.reached()?;
+        let turned = reached.recommendation != base.recommendation;
+        turned.then(|| {
+            let closes = (Vec::new(), Vec::new());
+            self.correction(
+                record,
+                reached.close_time,
+                closes,
+                reached.recommendation,
+                now,
+            )
+        })
+    }
+
+    /// `known_from`: what is said of candles before it is no knowledge, and that candle's own change may be of another
+    /// `previous` than we think.
+    fn contradiction(
+        &self,
+        record: &Record,
+        known: &[Turn],
+        known_from: Option<TimeMs>,
+        now: &Moment,
+    ) -> Option<Unsaid> {
         let base = record.base();
         let oldest = self.series.history().front()?.open_time;
         let oldest_close = self.series.close_time(oldest);
         let since = record.since().max(oldest_close.plus_ms(-1));
+        let since = known_from.map_or(since, |from| since.max(from));
         let before = self.checkpoint.last();
         let recommendation = known.last().map_or_else(
             || before.map_or(Recommendation::Hold, |last| last.recommendation),
@@ -186,18 +232,29 @@ impl Watched {
         let closes = stands.iter().map(|stand| stand.candle_close_time);
         let first = closes.chain(corrects.iter().copied()).min();
         let close_time = first.unwrap_or_else(|| base.close_time.max(oldest_close));
-        Some(Unsaid::Correction(Box::new(Correction {
+        Some(self.correction(record, close_time, (corrects, stands), recommendation, now))
+    }
+
+    fn correction(
+        &self,
+        record: &Record,
+        close_time: TimeMs,
+        (corrects, stands): (Vec<TimeMs>, Vec<Stand>),
+        recommendation: Recommendation,
+        now: &Moment,
+    ) -> Unsaid {
+        Unsaid::Correction(Box::new(Correction {
             key: self.key.clone(),
             revision: record.next_revision(close_time),
             corrects,
             stands,
             recommendation,
-            previous: base.recommendation,
-            candle_open_time: interval.open_at(close_time),
+            previous: record.base().recommendation,
+            candle_open_time: self.key.interval.open_at(close_time),
             candle_close_time: close_time,
             event_time: now.exchange,
             source: Source::CatchUp,
-        })))
+        }))
     }
 
     fn said(&self, unsaid: Unsaid, now: &Moment) -> ChangeBody {
@@ -246,5 +303,18 @@ impl Watched {
             Origin::Stream => Source::Stream,
             Origin::Rest => Source::Rest,
         }
+    }
+}
+
+/// Makes `turns` follow on `standing`: the first of them turns from it, or is none.
+fn follow_from(standing: Recommendation, turns: &mut Vec<Turn>) {
+    while turns
+        .first()
+        .is_some_and(|turn| turn.stand.recommendation == standing)
+    {
+        turns.remove(0);
+    }
+    if let Some(first) = turns.first_mut() {
+        first.stand.previous = standing;
     }
 }

@@ -55,7 +55,7 @@ pub(super) enum Arrived {
 }
 
 /// An open reading side.
-struct Session {
+pub(super) struct Session {
     entries: mpsc::Receiver<LogNews>,
     bus: Arc<Bus>,
     stop: CancellationToken,
