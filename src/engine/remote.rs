@@ -200,8 +200,17 @@ pub async fn serve_hubs(
         loop {
             tokio::select! {
                 Some(order) = orders.recv() => {
-                    let carried_out = carry_out(local.clone(), store.clone(), order);
-                    tasks.spawn_short("order of a hub", carried_out);
+                    let Ok(asked) = serde_json::from_str::<Asked>(&order.body) else {
+                        tracing::warn!("an order of another version was not understood");
+                        continue;
+                    };
+                    let steers = matches!(asked, Asked::Start(_) | Asked::Stop);
+                    let carried_out = carry_out(local.clone(), store.clone(), order, asked);
+                    if steers {
+                        carried_out.await; // a stop after a start must stay one
+                    } else {
+                        tasks.spawn_short("order of a hub", carried_out);
+                    }
                 }
                 Ok(()) = universe.changed() => tell_about(&local, &watched, &mut told),
                 Ok(()) = scheduler.changed() => {
@@ -246,11 +255,7 @@ fn tell_about(local: &EngineHandle, watched: &watch::Sender<Arc<WatchedSeries>>,
     *told = about;
 }
 
-async fn carry_out(local: EngineHandle, store: RedisStore, order: GivenOrder) {
-    let Ok(asked) = serde_json::from_str::<Asked>(&order.body) else {
-        tracing::warn!("an order of another version was not understood");
-        return;
-    };
+async fn carry_out(local: EngineHandle, store: RedisStore, order: GivenOrder, asked: Asked) {
     let answered = match asked {
         Asked::Chart { key, limit } => Answered::Chart(local.chart(key, limit).await),
         Asked::Start(start) => Answered::Start(local.start(start).await),

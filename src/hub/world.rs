@@ -252,6 +252,9 @@ impl World {
             }
             Occasion::Update | Occasion::Close | Occasion::Status | Occasion::Sweep => {}
         }
+        // Whose changes were told before we began to listen is known by its result alone.
+        let last = self.last_change.entry(key.clone()).or_default();
+        *last = result.change_seq.max(*last);
         self.series.insert(key.clone(), newest);
         news.results.insert(key);
     }

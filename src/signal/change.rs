@@ -307,7 +307,8 @@ fn correction_fields<M: SerializeMap>(
     map.serialize_entry("recommendation", &correction.recommendation)?;
     map.serialize_entry("previous", &correction.previous)?;
     map.serialize_entry("event_time", &correction.event_time)?;
-    map.serialize_entry("source", &correction.source)
+    map.serialize_entry("source", &correction.source)?;
+    map.serialize_entry("corrects_close_times", &correction.corrects)
 }
 
 #[cfg(test)]

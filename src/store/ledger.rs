@@ -88,26 +88,34 @@ impl Ledger {
         let told = self.series.entry(change.body.key().clone()).or_default();
         match &change.body {
             ChangeBody::Signal(signal) => told.note_signal(signal),
-            ChangeBody::Correction(correction) => {
-                told.note_correction(correction, &change.corrects);
-            }
+            ChangeBody::Correction(correction) => told.note_correction(correction),
         }
         told.last = change.seq;
-        told.numbers
-            .push_back((change.body.candle_close_time(), change.seq));
+        for close in closes_told(&change.body) {
+            told.numbers.push_back((close, change.seq));
+        }
         told.trim();
         self.head = self.head.max(change.seq);
     }
 
     /// The series is live for the first time in this epoch, with this told.
     pub(crate) fn begin(&mut self, key: &SeriesKey, base: Base) {
-        self.series.entry(key.clone()).or_default().base = Some(base);
+        let told = self.series.entry(key.clone()).or_default();
+        told.base = Some(base);
+        // It may have been watched before: what was told then is no part of what follows.
+        told.stands.clear();
+        told.revisions.clear();
     }
 
     /// What is known of a series whose changes are no longer all in the log: its last number and its base.
     pub(crate) fn restore(&mut self, key: &SeriesKey, last: Seq, base: Option<Base>) {
         let told = self.series.entry(key.clone()).or_default();
         told.last = told.last.max(last);
+        let by_changes = told.base.map(|base| base.close_time);
+        if base.is_some_and(|base| Some(base.close_time) > by_changes) {
+            told.stands.clear(); // it left and came back: its base is newer than its last change
+            told.revisions.clear();
+        }
         told.base = base.or(told.base);
     }
 
@@ -183,11 +191,8 @@ impl Account {
         });
     }
 
-    /// A correction that was read names what it takes back by number alone.
-    fn note_correction(&mut self, correction: &Correction, numbers: &[Seq]) {
-        let named = self.numbers.iter().filter(|(_, seq)| numbers.contains(seq));
-        let mut corrects: Vec<TimeMs> = named.map(|(close, _)| *close).collect();
-        corrects.extend(&correction.corrects);
+    fn note_correction(&mut self, correction: &Correction) {
+        let corrects = &correction.corrects;
         let told = self
             .revisions
             .entry(correction.candle_close_time)
@@ -219,7 +224,10 @@ impl Account {
             .numbers
             .iter()
             .filter(|(close, _)| closes.contains(close));
-        named.map(|(_, seq)| *seq).collect()
+        let mut numbers: Vec<_> = named.map(|(_, seq)| *seq).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
     }
 
     fn trim(&mut self) {
@@ -233,4 +241,18 @@ impl Account {
             self.revisions.pop_first();
         }
     }
+}
+
+/// The closes of which a change says what holds: a correction may be taken back in turn, and is then named for each.
+fn closes_told(body: &ChangeBody) -> Vec<TimeMs> {
+    let mut closes = vec![body.candle_close_time()];
+    if let ChangeBody::Correction(correction) = body {
+        closes.extend(
+            correction
+                .stands
+                .iter()
+                .map(|stand| stand.candle_close_time),
+        );
+    }
+    closes
 }

@@ -83,11 +83,13 @@ impl MemoryStore {
     pub(super) fn load(&self, loaded: Loaded, reset: ResetReason) -> Batch {
         let mut inner = self.inner();
         inner.log.begin_again(Ledger::new(loaded.epoch));
-        let mut results: BTreeMap<SeriesKey, SignalResult> = loaded
-            .series
-            .keys()
-            .map(|key| (key.clone(), SignalResult::warming(key, loaded.at)))
-            .collect();
+        let held = self.published();
+        let known = |key: &SeriesKey| match held.results.get(key) {
+            Some(result) => result.without_change(),
+            None => SignalResult::warming(key, loaded.at),
+        };
+        let keys = loaded.series.keys();
+        let mut results: BTreeMap<_, _> = keys.map(|key| (key.clone(), known(key))).collect();
         for result in loaded.results {
             results.insert(result.key(), result);
         }
@@ -101,7 +103,6 @@ impl MemoryStore {
         for (key, (last, base)) in &loaded.series {
             inner.log.ledger.restore(key, *last, *base);
         }
-        let held = self.published();
         if loaded.series.is_empty() {
             // The numbering has just begun: what is watched is still what was watched, and so are its results.
             results.extend(held.results.iter().map(|(key, result)| {

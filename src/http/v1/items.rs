@@ -91,6 +91,8 @@ pub(in crate::http) struct CorrectionItem {
     event_time: i64,
     /// Where the revised candle came from.
     source: Source,
+    /// Close times of the candles whose changes no longer hold.
+    corrects_close_times: Vec<i64>,
 }
 
 /// A numbered item of the log: told apart by `type`.

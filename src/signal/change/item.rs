@@ -42,11 +42,10 @@ struct Item {
     revision: Option<u32>,
     corrects: Option<Vec<Seq>>,
     stands: Option<Vec<Stand>>,
+    corrects_close_times: Option<Vec<TimeMs>>,
 }
 
 impl<'de> Deserialize<'de> for Change {
-    /// A correction's item names the changes it takes back by number: their closes (`Correction::corrects`) stay empty,
-    /// and who needs them looks the numbers up.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let item = Item::deserialize(deserializer)?;
         let key = SeriesKey::new(item.symbol.clone(), item.interval);
@@ -100,7 +99,7 @@ fn correction<E: Error>(key: SeriesKey, item: &Item) -> Result<Correction, E> {
     Ok(Correction {
         key,
         revision: need("revision", item.revision)?,
-        corrects: Vec::new(),
+        corrects: item.corrects_close_times.clone().unwrap_or_default(),
         stands: need("stands", item.stands.clone())?,
         recommendation: item.recommendation,
         previous: item.previous,

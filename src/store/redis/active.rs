@@ -5,18 +5,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::cache::Cache;
 use super::connect::CommandLink;
 use super::error::RedisError;
 use super::grant::Grant;
 use super::keys;
+use super::lease::LeaseState;
 use super::log::{self, Entry, EntryId, SeriesEntry};
 use super::scripts::{self, Burst, Refusal};
 use super::settings::RedisSettings;
 use super::wire::{Beat, WatchedSeries};
 use crate::clock::Mono;
 use crate::market::{SeriesKey, SeriesStatus, TimeMs};
-use crate::signal::{Change, ChangeBody, FeedState, FeedStatus};
+use crate::signal::{Change, ChangeBody, FeedState, FeedStatus, StoreState};
 use crate::store::batch::{Base, Item, Occasion, Write};
 use crate::store::burst::Burst as Said;
 use crate::store::ledger::Ledger;
@@ -133,24 +136,22 @@ impl Active {
         Ok(())
     }
 
-    /// Bodies of what is not surely in the log, in order: for who numbers them elsewhere.
-    pub(super) fn into_untold(self) -> Vec<ChangeBody> {
-        let unanswered = self.unanswered.into_iter();
-        let unanswered = unanswered.map(|change| change.body.clone());
-        unanswered.chain(self.waiting).collect()
-    }
-
     /// Appends what waits, then writes the results that are due.
     pub(super) async fn write(
         &mut self,
         link: &mut CommandLink,
         settings: &RedisSettings,
-        now: Mono,
+        lease: &watch::Receiver<LeaseState>,
     ) -> Result<(), Setback> {
         if !self.unanswered.is_empty() {
             self.ask_what_was_appended(link).await?;
         }
         self.append(link, settings).await?;
+        // Results are not fenced by Redis: the lease must still be surely ours.
+        let now = Mono::now();
+        if lease.borrow().may_write(now).is_none() {
+            return Ok(());
+        }
         let writes = self.cache.take_due(now, &self.ledger);
         if !writes.is_empty() {
             link.write_results(&writes, settings.cache_ttl_secs).await?;
@@ -178,7 +179,10 @@ impl Active {
             seq: self.ledger.head(),
             time,
             leaving,
-            status: self.status,
+            status: self.status.map(|status| FeedStatus {
+                store: StoreState::Redis,
+                ..status
+            }),
             universe: self.universe,
         };
         let json = serde_json::to_string(&beat).unwrap_or_default();
@@ -189,16 +193,19 @@ impl Active {
 
 impl Active {
     fn note_status(&mut self, key: &SeriesKey, status: SeriesStatus) {
+        self.gone_entries.remove(key);
+        let known = self.series.get(key).map(|entry| entry.status);
+        if known == Some(status) {
+            return;
+        }
         let (change_seq, _) = self.ledger.last_of(key);
         let entry = self.series.entry(key.clone()).or_insert(SeriesEntry {
             status,
             change_seq,
             base: None,
         });
-        if entry.status != status {
-            entry.status = status;
-            self.stale_entries.insert(key.clone());
-        }
+        entry.status = status;
+        self.stale_entries.insert(key.clone());
     }
 
     fn forget(&mut self, gone: impl Fn(&SeriesKey) -> bool) {

@@ -100,7 +100,12 @@ impl Dialer {
         }
         let series = log::read_series(&mut link).await?;
         let log = read_log(&mut link, held.as_ref(), &series).await?;
-        let results = read_results(&mut link, series.keys()).await?;
+        let mut results = read_results(&mut link, series.keys()).await?;
+        for (key, (_, result)) in &mut results {
+            if let Some(entry) = series.get(key) {
+                result.status = entry.status; // of a series that stopped no result is kept
+            }
+        }
         let watched = match link.get(keys::UNIVERSE).await? {
             Some(json) => serde_json::from_slice(&json).unwrap_or_default(),
             None => WatchedSeries::default(),

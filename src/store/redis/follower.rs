@@ -50,7 +50,11 @@ pub(super) enum Word {
 
 /// What came from a short task.
 pub(super) enum Arrived {
-    Dialed(Box<Result<Dialed, RedisError>>),
+    Dialed {
+        /// Of which `Follower::generation` it is.
+        generation: u64,
+        dialed: Box<Result<Dialed, RedisError>>,
+    },
     Watched(WatchedSeries),
 }
 
@@ -83,13 +87,15 @@ pub(super) struct Follower {
     arrivals: mpsc::Sender<Arrived>,
     pub(super) session: Option<Session>,
     is_dialing: bool,
+    /// Grows when the view changes its numbering by itself: a dial begun before that is of no use.
+    generation: u64,
     redial_at: Mono,
     backoff: Backoff,
     pub(super) is_alone: bool,
     /// What readers are told when the log is read anew.
     reset: ResetReason,
-    held: Option<Position>,
-    revs: BTreeMap<SeriesKey, Rev>,
+    pub(super) held: Option<Position>,
+    pub(super) revs: BTreeMap<SeriesKey, Rev>,
     /// Results that know of a change the log has not brought yet.
     early: BTreeMap<SeriesKey, SignalResult>,
     pub(super) beat_at: Mono,
@@ -97,6 +103,9 @@ pub(super) struct Follower {
     pub(super) lost_at: Option<Mono>,
     /// A number a beat told that the log has not reached, since when.
     pub(super) behind: Option<(Seq, Mono)>,
+    /// Term of the engine that beats, and since when it does; none once its predecessor's series were looked at.
+    pub(super) term: u64,
+    pub(super) term_at: Option<Mono>,
     universe: Option<(u64, u64)>,
     watched: WatchedSeries,
     last: Option<(Seq, Mono)>,
@@ -123,6 +132,7 @@ impl Follower {
             arrivals,
             session: None,
             is_dialing: false,
+            generation: 0,
             redial_at: now,
             backoff: Backoff::new(REDIAL_FIRST, REDIAL_LAST),
             is_alone: false,
@@ -134,6 +144,8 @@ impl Follower {
             dialed_at: now,
             lost_at: Some(now),
             behind: None,
+            term: 0,
+            term_at: None,
             universe: None,
             watched: WatchedSeries::default(),
             last: None,
@@ -187,11 +199,12 @@ impl Follower {
         }
         self.is_dialing = true;
         let (dialer, held) = (self.dialer.clone(), self.held.clone());
-        let arrivals = self.arrivals.clone();
+        let (arrivals, generation) = (self.arrivals.clone(), self.generation);
         self.tasks.spawn_short("redis dial", async move {
-            let dialed = Arrived::Dialed(Box::new(dialer.dial(held).await));
+            let dialed = Box::new(dialer.dial(held).await);
+            let arrived = Arrived::Dialed { generation, dialed };
             // The follower is gone: the program has stopped.
-            let _ = arrivals.send(dialed).await;
+            let _ = arrivals.send(arrived).await;
         });
     }
 
@@ -200,6 +213,7 @@ impl Follower {
             Word::Alone => {
                 self.hang_up(None);
                 self.is_alone = true;
+                self.generation += 1;
                 self.shared.set_alone(true);
                 self.shared.view.set_state(StoreState::Degraded);
                 self.shared.change_health(|health| {
@@ -214,8 +228,10 @@ impl Follower {
                     self.send(batch).await;
                 }
             }
+            Word::Return if !self.is_alone => {}
             Word::Return => {
                 self.is_alone = false;
+                self.generation += 1;
                 self.shared.set_alone(false);
                 (self.held, self.reset) = (None, ResetReason::StoreBack);
                 let now = Mono::now();
@@ -228,11 +244,11 @@ impl Follower {
 
     async fn take_arrived(&mut self, arrived: Arrived) {
         match arrived {
-            Arrived::Dialed(dialed) => {
+            Arrived::Dialed { generation, dialed } => {
                 self.is_dialing = false;
                 match *dialed {
                     // It was under way when the writer went on alone.
-                    Ok(dialed) if self.is_alone => dialed.stop.cancel(),
+                    Ok(dialed) if generation != self.generation => dialed.stop.cancel(),
                     Ok(dialed) => self.take_dialed(dialed).await,
                     Err(error) => {
                         if !self.shared.health().is_told {
@@ -265,7 +281,6 @@ impl Follower {
                 return self.redial_later();
             }
             Log::Same(changes) => {
-                self.revs.clear();
                 self.early.clear();
                 self.note_changes(&changes);
                 let heard = Heard {
@@ -275,7 +290,7 @@ impl Follower {
                 };
                 self.shared.view.hear(heard)
             }
-            Log::Anew(loaded) => {
+            Log::Anew(mut loaded) => {
                 self.held = Some(Position {
                     epoch: loaded.epoch.clone(),
                     seq: Seq::NONE,
@@ -288,6 +303,9 @@ impl Follower {
                 self.shared
                     .watched
                     .send_replace(Arc::new(self.watched.clone()));
+                for key in &self.watched.series {
+                    loaded.series.entry(key.clone()).or_default(); // told before its first status was kept
+                }
                 let loaded = Loaded {
                     results: self.fresh(dialed.results),
                     at: self
@@ -367,7 +385,8 @@ impl Follower {
         let mut fresh = Vec::with_capacity(results.len());
         let nobody_computes = self.nobody_computes();
         for (key, (rev, mut result)) in results {
-            if nobody_computes && result.status == SeriesStatus::Live {
+            let is_left = self.is_left_behind(rev);
+            if (nobody_computes || is_left) && result.status == SeriesStatus::Live {
                 result.status = SeriesStatus::Stale;
             }
             if self.revs.get(&key).is_some_and(|held| rev <= *held) {
@@ -407,6 +426,9 @@ impl Follower {
         let computed_anew = self.nobody_computes();
         self.beat_at = now;
         self.shared.highest_term.saw(Term::new(beat.term));
+        if beat.term > self.term {
+            (self.term, self.term_at) = (beat.term, Some(now));
+        }
         if let (Some(clock), Some(status)) = (&self.clock, &beat.status) {
             clock.set(beat.time, status.speed, Duration::ZERO);
         }

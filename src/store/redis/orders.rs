@@ -20,7 +20,7 @@ use crate::tasks::Tasks;
 const PAGE: usize = 100;
 
 /// After a takeover orders of the last so many milliseconds are read again: the engine before may not have seen them.
-const LOOK_BACK_MS: u64 = 10_000;
+const LOOK_BACK_MS: u64 = 5_000;
 
 /// An order, and whom to answer.
 #[derive(Debug)]

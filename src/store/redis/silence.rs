@@ -1,17 +1,21 @@
 //! What the follower makes of silence: a connection that is alive and says nothing is opened anew, readers are told that
-//! Redis is away, and when no engine has been heard for 5 s nothing is shown as live any more.
+//! Redis is away, and when no engine has been heard for 6.5 s nothing is shown as live any more.
 
 use super::follower::Follower;
+use super::wire::Rev;
 use crate::clock::Mono;
 use crate::market::SeriesStatus;
-use crate::signal::{FeedState, SignalResult, StoreState};
+use crate::signal::{FeedState, Seq, SignalResult, StoreState};
 use crate::store::mirror::Heard;
 
 /// Without a beat for so long the connections are opened anew: alive and silent is the commonest real failure.
 const BEAT_WITHIN_MS: u64 = 3_000;
 
-/// Without a beat for so long nobody computes: what we show is no longer up to date.
-const FEED_SILENT_MS: u64 = 5_000;
+/// Without a beat for so long nobody computes: what we show is no longer up to date. A takeover takes at most 6 s.
+const FEED_SILENT_MS: u64 = 6_500;
+
+/// After a takeover the new engine says every series it follows within this.
+const RENEWED_WITHIN_MS: u64 = 2_000;
 
 /// How long the log may take to reach the number a beat has told.
 const REACH_WITHIN_MS: u64 = 1_000;
@@ -27,9 +31,10 @@ impl Follower {
             return;
         }
         let silent_ms = now.ms_since(self.beat_at);
+        let head = self.held.as_ref().map_or(Seq::NONE, |held| held.seq);
         let unreached = self
             .behind
-            .is_some_and(|(_, since)| now.ms_since(since) >= REACH_WITHIN_MS);
+            .is_some_and(|(seq, since)| seq > head && now.ms_since(since) >= REACH_WITHIN_MS);
         let silent = silent_ms.min(now.ms_since(self.dialed_at)) >= BEAT_WITHIN_MS;
         if self.session.is_some() && (silent || unreached) {
             tracing::info!(
@@ -43,6 +48,12 @@ impl Follower {
         self.tell_whether_away(now).await;
         if self.nobody_computes() {
             self.say_that_nobody_computes().await;
+        } else if self
+            .term_at
+            .is_some_and(|at| now.ms_since(at) >= RENEWED_WITHIN_MS)
+        {
+            self.term_at = None;
+            self.say_what_was_left_behind().await;
         }
     }
 
@@ -73,6 +84,29 @@ impl Follower {
         Mono::now().ms_since(self.beat_at) >= FEED_SILENT_MS
     }
 
+    /// Whether a result is of an engine that is no more, though its successor has had time to say it anew.
+    pub(super) fn is_left_behind(&self, rev: Rev) -> bool {
+        self.term_at.is_none() && rev.0 < self.term
+    }
+
+    /// The new engine does not say these series: nobody computes them.
+    async fn say_what_was_left_behind(&mut self) {
+        let published = self.shared.view.published();
+        let left = published.results.iter().filter(|(key, result)| {
+            let rev = self.revs.get(*key).copied().unwrap_or_default();
+            result.status == SeriesStatus::Live && self.is_left_behind(rev)
+        });
+        let results: Vec<_> = left.map(|(_, result)| stale(result)).collect();
+        if results.is_empty() {
+            return;
+        }
+        let batch = self.shared.view.hear(Heard {
+            results,
+            ..Heard::default()
+        });
+        self.send(batch).await;
+    }
+
     /// No engine speaks: every live series is stale, and the feed is down.
     async fn say_that_nobody_computes(&mut self) {
         let published = self.shared.view.published();
@@ -83,14 +117,12 @@ impl Follower {
             .results
             .values()
             .filter(|result| result.status == SeriesStatus::Live);
-        let results: Vec<SignalResult> = live
-            .map(|result| SignalResult {
-                status: SeriesStatus::Stale,
-                ..(**result).clone()
-            })
-            .collect();
+        let results: Vec<SignalResult> = live.map(|result| stale(result)).collect();
+        for result in &results {
+            self.revs.remove(&result.key()); // read again, it holds again
+        }
         let mut status = published.status;
-        if results.is_empty() && status.feed == FeedState::Down {
+        if results.is_empty() && matches!(status.feed, FeedState::Down | FeedState::Stopped) {
             return;
         }
         if status.feed != FeedState::Stopped {
@@ -104,5 +136,12 @@ impl Follower {
             ..Heard::default()
         });
         self.send(batch).await;
+    }
+}
+
+fn stale(result: &SignalResult) -> SignalResult {
+    SignalResult {
+        status: SeriesStatus::Stale,
+        ..result.clone()
     }
 }

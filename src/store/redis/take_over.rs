@@ -71,8 +71,13 @@ async fn ledger_of(
     seq: Seq,
 ) -> Result<Ledger, Setback> {
     let mut published = shared.view.follow();
+    let within = if shared.is_alone() {
+        Duration::ZERO // on a numbering of its own it will not get there
+    } else {
+        MIRROR_WITHIN
+    };
     let there = published.wait_for(|now| now.epoch == *epoch && now.seq >= seq);
-    if tokio::time::timeout(MIRROR_WITHIN, there).await.is_ok() {
+    if tokio::time::timeout(within, there).await.is_ok() {
         return Ok(shared.view.ledger());
     }
     let mut ledger = Ledger::new(epoch.clone());

@@ -25,11 +25,22 @@ use crate::store::batch::{SavedScheduler, ToldOfAll, Voice, Write};
 /// A program that may go on from memory does so after Redis has been away for so long.
 const ALONE_AFTER_MS: u64 = 1_500;
 
+/// Between two tries to take the role when the log changed under the first.
+const RETRY_MS: u64 = 200;
+
 /// Between two beats.
 const BEAT_EVERY_MS: u64 = 1_000;
 
 /// The longest the stop waits for Redis to take the last of it.
 const LEAVE_WITHIN: Duration = Duration::from_millis(1_500);
+
+/// What became of a turn at writing.
+enum Written {
+    /// Everything that was due.
+    All,
+    /// Nothing: the lease is not surely ours.
+    Nothing,
+}
 
 /// Whether the program has readers of its own to go on for when Redis is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +78,8 @@ pub(super) struct Writer {
     /// The newest leave to speak, and whether what the engine says now is said by it.
     turn: u64,
     heard_turn: bool,
+    /// Whether the engine has leave to speak.
+    speaks: bool,
     link: Option<CommandLink>,
     backoff: Backoff,
     redial_at: Mono,
@@ -87,6 +100,7 @@ impl Writer {
             role: Role::Standby,
             turn: 0,
             heard_turn: false,
+            speaks: false,
             link: None,
             backoff: Backoff::new(REDIAL_FIRST, REDIAL_LAST),
             redial_at: Mono::default(),
@@ -129,6 +143,9 @@ impl Writer {
     fn pause(&self) -> Duration {
         let now = Mono::now();
         let due = match &self.role {
+            Role::Active(_) if self.desk.lease.borrow().may_write(now).is_none() => {
+                now.plus_ms(100) // the keeper says what becomes of it
+            }
             Role::Active(active) if self.link.is_some() => {
                 let cache = active.cache.next_due().unwrap_or(self.beat_at);
                 cache.min(self.beat_at)
@@ -183,21 +200,16 @@ impl Writer {
                 self.play(now).await;
             }
             (LeaseState::Held { term, .. }, _) => self.take_role(term, now).await,
-            (LeaseState::Others, Role::Active(_)) => self.step_down(),
-            (LeaseState::Others, Role::Alone) => {
-                tracing::info!("redis is back, and another engine is active");
-                self.step_down();
-                self.tell_mirror(Word::Return).await;
-            }
+            (LeaseState::Others, _) => self.step_down().await,
             (LeaseState::Away { since }, Role::Active(_) | Role::Standby) => {
                 let is_long = now.ms_since(since) >= ALONE_AFTER_MS;
                 match self.desk.part.fallback {
                     Fallback::Memory if is_long => self.go_alone().await,
                     Fallback::Memory => {}
-                    Fallback::Wait => self.step_down(),
+                    Fallback::Wait => self.step_down().await,
                 }
             }
-            (LeaseState::Others, Role::Standby) | (LeaseState::Away { .. }, Role::Alone) => {}
+            (LeaseState::Away { .. }, Role::Alone) => {}
         }
     }
 
@@ -208,7 +220,8 @@ impl Writer {
         }
         let outcome = self.write(now).await;
         match outcome {
-            Ok(()) => {
+            Ok(Written::Nothing) => {}
+            Ok(Written::All) => {
                 self.backoff.reset();
                 self.away_since = None;
                 if self.owes_return && self.heard_turn {
@@ -221,7 +234,7 @@ impl Writer {
             Err(Setback::Fenced) => {
                 tracing::warn!("the lease is no longer ours: standing by");
                 self.desk.shared.look_now.notify_one();
-                self.step_down();
+                self.step_down().await;
             }
             Err(Setback::LogDiffers(why)) => {
                 tracing::warn!(why, "the log is not what we wrote: reading it anew");
@@ -230,12 +243,12 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, now: Mono) -> Result<(), Setback> {
+    async fn write(&mut self, now: Mono) -> Result<Written, Setback> {
         let Role::Active(active) = &mut self.role else {
-            return Ok(());
+            return Ok(Written::Nothing);
         };
         if self.desk.lease.borrow().may_write(now).is_none() {
-            return Ok(());
+            return Ok(Written::Nothing);
         }
         let settings = &self.desk.shared.settings;
         let link = match &mut self.link {
@@ -253,12 +266,14 @@ impl Writer {
             link.save_scheduler(saved).await?;
             self.scheduler_unsaved = false;
         }
-        active.write(link, settings, now).await?;
-        if now >= self.beat_at {
+        active.write(link, settings, &self.desk.lease).await?;
+        let shared = &self.desk.shared;
+        shared.note_seen(active.ledger.epoch(), active.ledger.head());
+        if now >= self.beat_at && self.heard_turn {
             self.beat_at = now.plus_ms(BEAT_EVERY_MS);
             active.beat(link, self.desk.clock.now(), false).await?;
         }
-        Ok(())
+        Ok(Written::All)
     }
 
     /// Redis did not answer: try again soon, and go on alone if that lasts and we may.
@@ -287,8 +302,12 @@ impl Writer {
         let (link, log) = match read {
             Ok(read) => read,
             Err(Setback::Away(error)) => return self.note_away(&error, now).await,
-            Err(Setback::Fenced) => return self.desk.shared.look_now.notify_one(),
+            Err(Setback::Fenced) => {
+                self.redial_at = now.plus_ms(RETRY_MS);
+                return self.desk.shared.look_now.notify_one();
+            }
             Err(Setback::LogDiffers(why)) => {
+                self.redial_at = now.plus_ms(RETRY_MS);
                 tracing::warn!(why, "the log changed while it was read");
                 return;
             }
@@ -341,6 +360,7 @@ impl Writer {
     fn speak(&mut self, told: Arc<ToldOfAll>) {
         self.turn += 1;
         self.heard_turn = false;
+        self.speaks = true;
         self.desk.voice.send_replace(Voice::Speaking {
             turn: self.turn,
             told,
@@ -349,32 +369,36 @@ impl Writer {
     }
 
     /// The role is lost: the engine is silent until it is ours again.
-    fn step_down(&mut self) {
-        if matches!(self.role, Role::Standby) {
+    /// Readers who were on a numbering of our own come back to the log's.
+    async fn step_down(&mut self) {
+        let was_alone = matches!(self.role, Role::Alone) || std::mem::take(&mut self.owes_return);
+        if matches!(self.role, Role::Standby) && !self.speaks && !was_alone {
             return;
         }
         self.role = Role::Standby;
+        (self.speaks, self.away_since) = (false, None);
         self.desk.shared.active.send_replace(false);
         self.heard_turn = false;
         self.desk.voice.send_replace(Voice::Silent);
+        if was_alone {
+            tracing::info!("redis is back, and another engine is active");
+            self.tell_mirror(Word::Return).await;
+        }
     }
 
     /// Redis is away: our own readers get what the engine says, in a numbering of this process.
     async fn go_alone(&mut self) {
+        if matches!(self.role, Role::Alone) {
+            return;
+        }
         tracing::warn!("redis is away: going on from memory, in a numbering of our own");
         self.link = None;
         self.desk.shared.active.send_replace(false);
         self.tell_mirror(Word::Alone).await;
-        match std::mem::replace(&mut self.role, Role::Alone) {
-            Role::Active(active) if self.heard_turn => {
-                let untold = active.into_untold().into_iter().map(Write::Change);
-                self.tell_mirror(Word::Local(untold.collect())).await;
-            }
-            Role::Active(_) | Role::Standby | Role::Alone => {
-                let told = Arc::new(self.desk.shared.view.told());
-                self.speak(told);
-            }
-        }
+        (self.role, self.owes_return) = (Role::Alone, false);
+        // From what our own readers have: what is in the log and has not come to them they must still be told.
+        let told = Arc::new(self.desk.shared.view.told());
+        self.speak(told);
     }
 
     /// The program stops: the last of it goes out, and another engine may take over at once.
@@ -385,7 +409,7 @@ impl Writer {
         let Some(link) = &mut self.link else { return };
         let settings = &self.desk.shared.settings;
         let last = async {
-            active.write(link, settings, Mono::now()).await?;
+            active.write(link, settings, &self.desk.lease).await?;
             active.beat(link, self.desk.clock.now(), true).await
         };
         match tokio::time::timeout(LEAVE_WITHIN, last).await {
