@@ -73,7 +73,7 @@ pub fn remote(store: &RedisStore, clock: &ExchangeClock, tasks: &Tasks) -> Engin
                     scheduler.send_replace(about.scheduler);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "what the engine says of itself is not readable")
+                    tracing::warn!(%error, "what the engine says of itself is not readable");
                 }
             }
         }

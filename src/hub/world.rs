@@ -45,9 +45,7 @@ impl Newest {
 
     /// The same, its last change forgotten: that was a number of another epoch.
     fn without_change(&self) -> Self {
-        let mut result = (*self.result).clone();
-        (result.change_seq, result.changed_at) = (Seq::NONE, None);
-        Self::new(Arc::new(result))
+        Self::new(Arc::new(self.result.without_change()))
     }
 
     /// The result's fields as JSON, without the opening brace.

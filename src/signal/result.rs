@@ -133,6 +133,16 @@ impl SignalResult {
         result
     }
 
+    /// The same, its last change forgotten: that was a number of another epoch.
+    #[must_use]
+    pub fn without_change(&self) -> Self {
+        Self {
+            change_seq: super::Seq::NONE,
+            changed_at: None,
+            ..self.clone()
+        }
+    }
+
     fn take_signal(&mut self, signal: &SignalChange) {
         self.recommendation = Some(signal.recommendation);
         self.confidence = Some(signal.confidence);

@@ -89,7 +89,7 @@ impl Ledger {
         match &change.body {
             ChangeBody::Signal(signal) => told.note_signal(signal),
             ChangeBody::Correction(correction) => {
-                told.note_correction(correction, &change.corrects)
+                told.note_correction(correction, &change.corrects);
             }
         }
         told.last = change.seq;

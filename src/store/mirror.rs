@@ -75,6 +75,7 @@ impl MemoryStore {
             tell(&mut inner, before.map(Arc::as_ref), result, &mut items);
         }
         items.extend(heard.status.map(Item::Status));
+        drop(held); // else the published state would be copied as a whole
         self.publish(&mut inner, ResetReason::LogLost, items)
     }
 
@@ -101,6 +102,13 @@ impl MemoryStore {
             inner.log.ledger.restore(key, *last, *base);
         }
         let held = self.published();
+        if loaded.series.is_empty() {
+            // The numbering has just begun: what is watched is still what was watched, and so are its results.
+            results.extend(held.results.iter().map(|(key, result)| {
+                let result = result.without_change();
+                (key.clone(), result)
+            }));
+        }
         let gone = |key: &&SeriesKey| !results.contains_key(key);
         let removed: Vec<_> = held.results.keys().filter(gone).collect();
         let mut items = Vec::new();
@@ -126,11 +134,7 @@ impl MemoryStore {
         inner.log.begin_again(ledger);
         let held = self.published();
         let results = held.results.values().map(|result| Item::Result {
-            result: Arc::new(SignalResult {
-                change_seq: Seq::NONE,
-                changed_at: None,
-                ..(**result).clone()
-            }),
+            result: Arc::new(result.without_change()),
             occasion: Occasion::Status,
         });
         let items = results.collect();

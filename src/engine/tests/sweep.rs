@@ -187,7 +187,11 @@ fn a_refresh_reads_a_page_anew_and_says_how_it_went() {
     world.answer_all();
     assert_eq!(world.refreshed, [(key(), Ok(()))]);
     assert_eq!(world.engine.info().corrections, 1);
-    assert_eq!(world.results.len(), results + 1);
+    assert_eq!(
+        world.results.len(),
+        results + 2,
+        "the revised one, and for the cache once more"
+    );
     world.apply(Event::Refresh(key()));
     let request = world.asked.remove(0).request;
     let rows = None;

@@ -17,6 +17,10 @@ use crate::http::admin;
 use crate::http::state::HttpState;
 use crate::market::{Symbol, TimeMs};
 use crate::signal::{CacheSource, FeedState};
+use crate::store::Store;
+
+/// How long an order's effect may take to be seen here.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// Minutes between two sweeps: from one to a day.
 const MINUTES: RangeInclusive<u64> = 1..=1_440;
@@ -170,7 +174,11 @@ pub(in crate::http) async fn status(
     let scheduler = state.engine.scheduler();
     let feed = state.store.published().status.feed;
     Envelope::of(SchedulerStatus {
-        running: scheduler.running && feed != FeedState::Stopped,
+        running: match state.store {
+            Store::Memory(_) => scheduler.running,
+            // Of an engine elsewhere the feed tells sooner.
+            Store::Redis(_) => feed != FeedState::Stopped,
+        },
         symbols_count: state.engine.universe().contracts.len(),
         interval_minutes: scheduler.sweep_every.as_secs() / 60,
         sweep: SweepState::of(scheduler.sweep),
@@ -209,6 +217,7 @@ pub(in crate::http) async fn start(
         sweep_every: minutes.map(|minutes| Duration::from_secs(minutes * 60)),
     };
     let started = state.engine.start(order).await?;
+    until_told(&state, |feed| feed != FeedState::Stopped).await;
     Ok(Envelope::of(StartAnswer {
         status: "started",
         symbols_count: started.symbols,
@@ -235,7 +244,15 @@ pub(in crate::http) async fn stop(
     _asked: AskedOrNot,
 ) -> Answer<StopAnswer> {
     state.engine.stop().await?;
+    until_told(&state, |feed| feed == FeedState::Stopped).await;
     Ok(Envelope::of(StopAnswer { status: "stopped" }))
+}
+
+/// An engine elsewhere has done it; who asks here next must see that. A beat that is late is no failure of the order.
+async fn until_told(state: &HttpState, is_told: impl Fn(FeedState) -> bool) {
+    let mut published = state.store.follow();
+    let told = published.wait_for(|now| is_told(now.status.feed));
+    let _ = tokio::time::timeout(TOLD_WITHIN, told).await;
 }
 
 /// Every name that can be none of a contract is told, whatever the others are.

@@ -93,6 +93,11 @@ impl Dialer {
             .drain(bus_link, self.answers.clone(), stop.clone());
         self.tasks.spawn_short("redis bus", drain);
         let mut link = CommandLink::open(&self.settings).await?;
+        if held.is_none() {
+            for warning in link.warnings().await? {
+                tracing::warn!(redis = %self.settings.at(), %warning, "this Redis may lose signals");
+            }
+        }
         let series = log::read_series(&mut link).await?;
         let log = read_log(&mut link, held.as_ref(), &series).await?;
         let results = read_results(&mut link, series.keys()).await?;

@@ -118,7 +118,7 @@ impl Writer {
                     self.universe += 1;
                     self.beat_at = Mono::now(); // hubs hear of it by the beat
                 }
-                () = shared.lost_tail.notified() => self.take_anew(),
+                () = shared.lost_tail.notified() => self.look_at_lost_tail(),
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -152,7 +152,12 @@ impl Writer {
                     self.scheduler = Some(saved);
                     self.scheduler_unsaved = true;
                 }
-                said_now => said.push(said_now),
+                said_now @ (Write::Change(_)
+                | Write::Result { .. }
+                | Write::Technical { .. }
+                | Write::Ended(_)
+                | Write::Symbols { .. }
+                | Write::Status(_)) => said.push(said_now),
             }
         }
         if !self.heard_turn {
@@ -184,7 +189,6 @@ impl Writer {
                 self.step_down();
                 self.tell_mirror(Word::Return).await;
             }
-            (LeaseState::Others, Role::Standby) => {}
             (LeaseState::Away { since }, Role::Active(_) | Role::Standby) => {
                 let is_long = now.ms_since(since) >= ALONE_AFTER_MS;
                 match self.desk.part.fallback {
@@ -193,7 +197,7 @@ impl Writer {
                     Fallback::Wait => self.step_down(),
                 }
             }
-            (LeaseState::Away { .. }, Role::Alone) => {}
+            (LeaseState::Others, Role::Standby) | (LeaseState::Away { .. }, Role::Alone) => {}
         }
     }
 
@@ -311,6 +315,19 @@ impl Writer {
         self.backoff.reset();
         (self.away_since, self.beat_at) = (None, now);
         self.speak(told);
+    }
+
+    /// Somebody has seen more of this log than there is, or says so: what is there is read, and a numbering that lost its end
+    /// is begun anew.
+    fn look_at_lost_tail(&mut self) {
+        let Role::Active(active) = &self.role else {
+            return;
+        };
+        let seen = self.desk.shared.seen();
+        let (epoch, head) = (active.ledger.epoch(), active.ledger.head());
+        if seen.is_some_and(|(seen, seq)| seen == *epoch && seq >= head) {
+            self.take_anew();
+        }
     }
 
     /// The log must be read again. The lease is still ours, so the role is taken anew at once.
