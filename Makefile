@@ -33,7 +33,7 @@ redis:
 
 # By hand: the candle files of a directory (SYMBOL-5m.csv), played at 600 times real time, must come out of serve as the
 # changes analyze finds. 1,000 candles after the first 600 take 8 minutes.
-.PHONY: replay soak openapi
+.PHONY: replay soak openapi bench-redis
 replay: tools
 	@test -n "$(DIR)" || { echo "say which candles: make replay DIR=some/directory" >&2; exit 1; }
 	HAMACAST_REPLAY_DIR="$(abspath $(DIR))" cargo test --locked --test it -- --nocapture replay::replayed
@@ -45,3 +45,7 @@ soak: tools
 # Writes docs/openapi.json anew after a change of the API.
 openapi: tools
 	UPDATE_DOCS=1 cargo test --locked --test it openapi
+
+# By hand: the rates of the way through Redis, on a redis-server of its own; seven minutes and a release build.
+bench-redis: tools redis
+	cargo bench --locked --bench redis

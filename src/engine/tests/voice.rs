@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::world::{CloseEvent, START, World, candle, changes_of, key};
 use crate::engine::{Beginning, EngineSettings, Event, Operation, TechnicalFigures, WatchList};
 use crate::market::{Candle, Interval, SeriesStatus};
-use crate::signal::{Recommendation, Source, Stand};
+use crate::signal::{Recommendation, Source, Stand, Technical};
 use crate::store::{Base, Occasion, Told, ToldOfAll, Voice, Write};
 
 fn speaking(turn: u64, told: ToldOfAll) -> Event {
@@ -448,4 +448,36 @@ fn the_figures_beside_hama_go_before_the_results_the_cache_keeps() {
     assert_eq!(world.technicals, 5, "nor does a series that is not live");
     world.up(2);
     assert_eq!(world.technicals, 6);
+}
+
+#[test]
+fn the_figures_beside_hama_are_of_the_candles_as_they_stand_also_after_a_revision() {
+    let settings = EngineSettings {
+        technical: TechnicalFigures::Written,
+        ..EngineSettings::new(WatchList::Top(1), vec![Interval::M1])
+    };
+    let mut world = World::of(&settings, (0..START + 2_000).map(candle));
+    world.up(1);
+    world.answer_all();
+    minutes(&mut world, 30);
+    let agrees = |world: &World| {
+        let end = candle(world.minute()).open_time;
+        let closed: Vec<_> = world.market.range(..end).map(|(_, c)| *c).collect();
+        let (told, truth) = (world.technical, Technical::of(&closed));
+        let off = told.ema_20.unwrap() - truth.ema_20.unwrap();
+        assert!(off.abs() < 1e-9, "{told:?} is not {truth:?}");
+        assert_eq!(told.resistance, truth.resistance);
+    };
+    agrees(&world);
+    let old = candle(world.minute() - 3);
+    let revised = Candle {
+        close: old.high * 1.5,
+        high: old.high * 1.5,
+        ..old
+    };
+    world.market.insert(revised.open_time, revised);
+    world.close(revised);
+    world.answer_all();
+    assert_eq!(world.engine.info().corrections, 1);
+    agrees(&world);
 }

@@ -12,6 +12,7 @@ use crate::exchange::{CandleRequest, ConnectionId, FeedEvent};
 use crate::market::{Candle, Interval, OpenTime, SeriesKey, SeriesStatus, Symbol, TimeMs};
 use crate::signal::{
     Analyzer, ChangeBody, Correction, FeedStatus, Recommendation, SignalChange, SignalResult,
+    Technical,
 };
 use crate::store::{Occasion, Write};
 
@@ -80,6 +81,8 @@ pub(super) struct World {
     pub(super) statuses: Vec<FeedStatus>,
     pub(super) refreshed: Vec<(SeriesKey, Result<(), OrderError>)>,
     pub(super) technicals: usize,
+    /// As they were told last.
+    pub(super) technical: Technical,
     /// How much was said so far, of whatever kind.
     pub(super) writes: usize,
     pub(super) first_write: Option<Write>,
@@ -124,6 +127,7 @@ impl World {
             statuses: Vec::new(),
             refreshed: Vec::new(),
             technicals: 0,
+            technical: Technical::default(),
             writes: 0,
             first_write: None,
         }
@@ -176,7 +180,10 @@ impl World {
                     self.results.push((*result, occasion));
                 }
                 Effect::Write(Write::Status(status)) => self.statuses.push(status),
-                Effect::Write(Write::Technical { .. }) => self.technicals += 1,
+                Effect::Write(Write::Technical { technical, .. }) => {
+                    self.technicals += 1;
+                    self.technical = *technical;
+                }
                 Effect::Refreshed(key, outcome) => self.refreshed.push((key, outcome)),
                 Effect::Write(
                     Write::Turn(_) | Write::Scheduler(_) | Write::Ended(_) | Write::Symbols { .. },

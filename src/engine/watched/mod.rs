@@ -21,7 +21,9 @@ use super::warmup::{ENOUGH, Past, Step, WarmUp, newest_final};
 use crate::clock::Mono;
 use crate::exchange::{CandleRequest, ConnectionId};
 use crate::market::{Candle, OpenTime, Origin, Refusal, Series, SeriesKey, SeriesStatus, TimeMs};
-use crate::signal::{Analysis, Analyzer, Correction, History, Recommendation, SignalResult};
+use crate::signal::{
+    Analysis, Analyzer, Correction, History, Recommendation, SignalResult, TechnicalTrack,
+};
 use crate::store::Occasion;
 
 /// Whether candles of the series are coming in.
@@ -110,6 +112,7 @@ pub(super) struct Watched {
     /// Changes up to this close are told as caught up.
     late_until: TimeMs,
     tells_technical: bool,
+    technical: TechnicalTrack,
     status: SeriesStatus,
     /// As it was last told, or would have been.
     result: SignalResult,
@@ -138,6 +141,7 @@ impl Watched {
         Self {
             leave,
             tells_technical: technical == TechnicalFigures::Written && rank == 0,
+            technical: TechnicalTrack::default(),
             series: Series::new(key.interval),
             key,
             rank,

@@ -6,7 +6,7 @@ use crate::engine::forward;
 use crate::engine::moment::Moment;
 use crate::exchange::CandleRequest;
 use crate::market::{Candle, Committed, HISTORY_MAX, Hole, Origin, Verdict};
-use crate::signal::{Correction, Source};
+use crate::signal::{Correction, Source, TechnicalTrack};
 
 /// Waits between reads that brought nothing: doubling from the first to the last.
 const RETRY_FIRST_MS: u64 = 1_000;
@@ -136,6 +136,7 @@ impl Watched {
         self.disputed.remove(&candle.open_time);
         let told = forward::run(&self.checkpoint, self.series.history(), &self.key).turns;
         self.series.replace(candle);
+        self.technical = TechnicalTrack::default(); // it stands on what was replaced
         let run = forward::run(&self.checkpoint, self.series.history(), &self.key);
         let (analyzer, turns) = (run.analyzer, run.turns);
         self.analyzer = analyzer;

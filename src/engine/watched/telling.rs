@@ -10,7 +10,7 @@ use crate::engine::result;
 use crate::market::{Origin, SeriesStatus, TimeMs};
 use crate::signal::{
     ChangeBody, Correction, History, Recommendation, SignalChange, SignalResult, Source, Stand,
-    Technical,
+    Technical, TechnicalTrack,
 };
 use crate::store::{Base, Occasion, Told, Write};
 
@@ -42,13 +42,27 @@ impl Watched {
         };
         self.result = result::of(self, now.exchange);
         if self.tells_technical && occasion != Occasion::Update {
-            let candles: Vec<_> = self.series.history().iter().copied().collect();
+            let technical = Box::new(self.technical_figures());
             out.push(Effect::Write(Write::Technical {
                 symbol: self.key.symbol.clone(),
-                technical: Box::new(Technical::of(&candles)),
+                technical,
             }));
         }
         out.push(Effect::result(self.result.clone(), occasion));
+    }
+
+    /// The figures beside HAMA, moved on by the candles that became history since they were last asked for.
+    fn technical_figures(&mut self) -> Technical {
+        let history = self.series.history();
+        let last = self.technical.last();
+        if history.front().map(|oldest| oldest.open_time) > last {
+            self.technical = TechnicalTrack::default(); // what lies between is no longer kept
+        }
+        let known = history.partition_point(|candle| Some(candle.open_time) <= last);
+        for candle in history.range(known..) {
+            self.technical.push(candle);
+        }
+        self.technical.figures()
     }
 
     /// The operator has stopped the engine: says so once, then nothing.
