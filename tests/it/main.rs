@@ -28,6 +28,7 @@ mod hub_seams;
 mod hub_sockets;
 mod hub_storm;
 mod openapi;
+mod redis_away;
 mod redis_handover;
 mod redis_hubs;
 mod redis_lease;
