@@ -29,6 +29,7 @@ mod hub_sockets;
 mod hub_storm;
 mod openapi;
 mod redis_away;
+mod redis_cache;
 mod redis_handover;
 mod redis_hubs;
 mod redis_lease;
