@@ -42,6 +42,12 @@ replay: tools
 soak: tools
 	HAMACAST_DEMO_SECONDS=600 HAMACAST_DEMO_SPEED=60 cargo test --locked --test it -- --nocapture demo::
 
+# By hand: Redis, engines and hubs as processes, for longer: ten rounds of handover, readers that jump and keys that are
+# looked at for a minute.
+.PHONY: redis-soak
+redis-soak: tools redis
+	HAMACAST_REDIS_SECONDS=60 HAMACAST_HANDOVER_ROUNDS=10 cargo test --locked --test it -- --nocapture redis_
+
 # Writes docs/openapi.json anew after a change of the API.
 openapi: tools
 	UPDATE_DOCS=1 cargo test --locked --test it openapi

@@ -109,13 +109,13 @@ async fn analyze(room: &Room, body: Value) -> (u16, Value) {
     post(room, "analyze-symbol", &body).await
 }
 
-fn example(name: &str) -> Value {
+pub(crate) fn example(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/compat/{name}.json"));
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
 /// The answer has the example's fields, of its types, with its values; `<number>` and the like stand for any.
-fn is_like(example: &Value, seen: &Value, at: &str) {
+pub(crate) fn is_like(example: &Value, seen: &Value, at: &str) {
     match (example, seen) {
         (Value::Object(wanted), Value::Object(found)) => {
             let names = |object: &serde_json::Map<String, Value>| -> BTreeSet<String> {

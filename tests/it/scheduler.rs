@@ -34,7 +34,7 @@ struct Operated {
 
 impl Operated {
     async fn start(log: &Path) -> Self {
-        let server = Server::start_logging(&ARGUMENTS, log);
+        let server = Server::start_logging(&ARGUMENTS, &[], log);
         let operated = Self {
             server,
             http: client(),

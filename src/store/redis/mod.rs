@@ -219,9 +219,15 @@ impl RedisStore {
     /// Answers an order that `EngineTies::orders` brought.
     ///
     /// # Errors
-    /// As `analysis`; who gave the order is told by his own deadline.
+    /// Redis' refusal; who gave the order is told by his own deadline.
     pub async fn answer(&self, order: &GivenOrder, body: String) -> Result<(), OrderLost> {
-        let mut link = self.shared.link().ok_or(OrderLost::Away)?;
+        // Orders come by a connection of their own: they may be here while the readers' side is still dialing.
+        let mut link = match self.shared.link() {
+            Some(link) => link,
+            None => CommandLink::open(&self.shared.settings)
+                .await
+                .map_err(OrderLost::Refused)?,
+        };
         let answered = link.answer_order(&order.from, order.id, body).await;
         answered.map_err(OrderLost::Refused)
     }

@@ -1,5 +1,6 @@
 //! What the integration tests share.
 
+pub(crate) mod cluster;
 pub(crate) mod fixtures;
 pub(crate) mod http_room;
 pub(crate) mod hub;

@@ -19,9 +19,13 @@ impl Server {
     }
 
     /// As `start`; its log goes into a file at `path`.
-    pub(crate) fn start_logging(arguments: &[&str], path: &Path) -> Self {
+    pub(crate) fn start_logging(
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        path: &Path,
+    ) -> Self {
         let log = std::fs::File::create(path).unwrap();
-        Self::spawn(arguments, &[], Stdio::from(log))
+        Self::spawn(arguments, variables, Stdio::from(log))
     }
 
     fn spawn(arguments: &[&str], variables: &[(&str, &str)], log: Stdio) -> Self {
@@ -51,17 +55,23 @@ impl Server {
         self.child.id()
     }
 
+    /// Sends SIGTERM.
+    pub(crate) fn ask_to_end(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Sends SIGTERM and waits: the exit code and how long it took.
     pub(crate) fn terminate(mut self) -> (Option<i32>, Duration) {
         let told = Instant::now();
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.ask_to_end();
         let code = self.child.wait().unwrap().code();
         (code, told.elapsed())
     }
