@@ -9,7 +9,7 @@ use hamacast::clock::ExchangeClock;
 use hamacast::market::{Interval, OpenTime, SeriesKey, SeriesStatus, Symbol};
 use hamacast::signal::{
     ChangeBody, FeedState, FeedStatus, Recommendation, SeriesCounts, SignalChange, SignalResult,
-    Source, StoreState,
+    Source, StoreState, Technical,
 };
 use hamacast::store::redis::{EngineTies, Fallback, Part, RedisSettings, WatchedSeries};
 use hamacast::store::{Batch, Occasion, RedisStore, Voice, Write};
@@ -61,6 +61,7 @@ impl StandIn {
         };
         let mut said = vec![Write::Turn(turn)];
         said.extend(series.iter().map(|key| result(key, 0, Occasion::FirstLive)));
+        said.extend(series.iter().map(technical)); // without them no compatible form is written
         said.push(Write::Status(status()));
         writes.send(said).await?;
         Ok(Self {
@@ -138,6 +139,22 @@ fn result(key: &SeriesKey, candle: i64, occasion: Occasion) -> Write {
     Write::Result {
         result: Box::new(result),
         occasion,
+    }
+}
+
+fn technical(key: &SeriesKey) -> Write {
+    let technical = Technical {
+        rsi: Some(54.721_549_636),
+        ema_20: Some(66_912.312_316),
+        ema_50: Some(66_711.315_7),
+        support: Some(65_900.5),
+        resistance: Some(67_350.1),
+        is_volume_confirmed: Some(true),
+        macd: None,
+    };
+    Write::Technical {
+        symbol: key.symbol.clone(),
+        technical: Box::new(technical),
     }
 }
 
