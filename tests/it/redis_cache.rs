@@ -15,6 +15,13 @@ const ROOT: &str = "/api/gainer-analysis";
 const CALM: Market = Market {
     symbols: 20,
     speed: 1,
+    update_ms: 500,
+};
+
+/// Nothing happens for longer than a key lives.
+const QUIET: Market = Market {
+    update_ms: 10_000,
+    ..CALM
 };
 
 async fn symbols(cluster: &Cluster, hub: &Node) -> Vec<String> {
@@ -50,7 +57,7 @@ async fn count_there(cluster: &Cluster, keys: &[String]) -> usize {
 async fn no_key_expires_under_a_running_engine_and_all_do_after_a_stop() {
     let watched_s = std::env::var("HAMACAST_REDIS_SECONDS")
         .map_or(20, |text| text.parse().expect("a whole number"));
-    let mut cluster = Cluster::start(CALM, Keeps::Nothing).await;
+    let mut cluster = Cluster::start(QUIET, Keeps::Nothing).await;
     cluster.variables.push(("HAMA_CACHE_TTL", "6"));
     let (_engine, hub) = (cluster.run("engine"), cluster.run("hub"));
     cluster.all_live(&hub).await;
@@ -302,7 +309,7 @@ async fn many_callers_of_a_key_that_is_gone_cost_one_read_at_the_exchange() {
 async fn after_one_sweep_a_thousand_calls_are_all_answered_from_redis() {
     let market = Market {
         symbols: 125,
-        speed: 1,
+        ..CALM
     };
     let cluster = Cluster::start(market, Keeps::Nothing).await;
     let (_engine, hub) = (cluster.run("engine"), cluster.run("hub"));

@@ -28,12 +28,15 @@ const STREAMS: &str = r#"["!signal_15m@arr"]"#;
 pub(crate) struct Market {
     pub(crate) symbols: usize,
     pub(crate) speed: u32,
+    /// Milliseconds between two updates of an open candle.
+    pub(crate) update_ms: u32,
 }
 
 /// Four candles a second, twenty contracts: a change a second or more.
 pub(crate) const FAST: Market = Market {
     symbols: 20,
     speed: 3_600,
+    update_ms: 500,
 };
 
 /// What all processes of a test share.
@@ -105,12 +108,14 @@ impl Cluster {
         });
         let folder = tempfile::tempdir().unwrap();
         let (symbols, speed) = (market.symbols.to_string(), market.speed.to_string());
+        let update_ms = market.update_ms.to_string();
         let arguments = [
             "exchange",
             "--listen=127.0.0.1:0",
             "--intervals=15m",
             "--seed=3",
-            "--update-ms=500",
+            "--update-ms",
+            &update_ms,
             "--symbols",
             &symbols,
             "--speed",
