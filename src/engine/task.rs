@@ -69,7 +69,6 @@ pub fn start(
         ..Universe::default()
     }));
     let (info, info_receiver) = watch::channel(EngineInfo::default());
-
     let fetcher = Fetcher {
         exchange: exchange.clone(),
         clock: clock.clone(),

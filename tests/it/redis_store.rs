@@ -107,6 +107,7 @@ async fn while_redis_is_away_the_readers_of_serve_go_on_in_a_numbering_of_its_ow
     let alone = engine.store.view().published();
     assert!(alone.epoch.as_str().starts_with(&format!("{before}.")));
     assert_eq!(alone.results.len(), 3, "every result is still there");
+    assert_eq!(engine.speak().await, 0, "our readers have everything");
     engine.next_candle().await;
     engine.reaches(3).await;
     server.restart().await;

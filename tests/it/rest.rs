@@ -340,7 +340,7 @@ async fn readiness_says_why_not() {
     room.draining.cancel();
     assert_eq!(reasons().await, json!(["warming", "draining"]));
     let checks = room.get("/readyz?verbose").await.1["checks"].clone();
-    assert_eq!(checks.as_array().unwrap().len(), 4);
+    assert_eq!(checks.as_array().unwrap().len(), 6);
     assert_eq!(
         checks[0]["detail"],
         "2 of 3 series of the primary interval live"

@@ -44,6 +44,23 @@ pub(super) enum Log {
     TailLost { tail: Seq },
 }
 
+impl Log {
+    /// Where its tail is to be followed from; none when there is nothing to follow.
+    fn read_up_to(&self, held: Option<Position>) -> Option<(Epoch, Seq)> {
+        match self {
+            Self::Same(changes) => changes
+                .last()
+                .map(|change| (change.epoch.clone(), change.seq))
+                .or(held.map(|held| (held.epoch, held.seq))),
+            Self::Anew(loaded) => {
+                let seq = loaded.changes.last().map_or(Seq::NONE, |change| change.seq);
+                Some((loaded.epoch.clone(), seq))
+            }
+            Self::Missing | Self::TailLost { .. } => None,
+        }
+    }
+}
+
 /// An open reading side.
 pub(super) struct Dialed {
     pub(super) log: Log,
@@ -110,17 +127,7 @@ impl Dialer {
             Some(json) => serde_json::from_slice(&json).unwrap_or_default(),
             None => WatchedSeries::default(),
         };
-        let from = match &log {
-            Log::Same(changes) => changes
-                .last()
-                .map(|change| (change.epoch.clone(), change.seq))
-                .or(held.map(|held| (held.epoch, held.seq))),
-            Log::Anew(loaded) => {
-                let seq = loaded.changes.last().map_or(Seq::NONE, |change| change.seq);
-                Some((loaded.epoch.clone(), seq))
-            }
-            Log::Missing | Log::TailLost { .. } => None,
-        };
+        let from = log.read_up_to(held);
         let (sender, entries) = mpsc::channel(ENTRIES_QUEUE);
         if let Some((epoch, seq)) = from {
             let reader = LogReader {
