@@ -272,3 +272,35 @@ fn differs(a: &FeedStatus, b: &FeedStatus) -> bool {
     (a.feed, a.store, a.series, a.simulated) != (b.feed, b.store, b.series, b.simulated)
         || a.speed.to_bits() != b.speed.to_bits()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::{SeriesStatus, TimeMs};
+    use crate::store::ResetReason;
+
+    #[test]
+    fn a_log_read_as_a_whole_tells_by_its_results_who_has_missed_something() {
+        let key = SeriesKey::new(Symbol::parse("BTCUSDT").unwrap(), Interval::M15);
+        let mut world = World::new(&Published::empty(Epoch::new("before")), 10);
+        let result = SignalResult {
+            status: SeriesStatus::Live,
+            change_seq: Seq::new(7),
+            ..SignalResult::warming(&key, TimeMs::new(0))
+        };
+        let item = Item::Result {
+            result: Arc::new(result),
+            occasion: Occasion::Status,
+        };
+        let loaded = Batch {
+            reset: ResetReason::LogLost,
+            epoch: Epoch::new("now"),
+            head: Seq::new(9),
+            items: vec![item],
+        };
+        world.apply(&loaded, &mut News::default());
+        for topic in [Topic::Signal(key), Topic::SignalAll(Interval::M15)] {
+            assert_eq!(world.last_change_of(&topic), Seq::new(7));
+        }
+    }
+}

@@ -193,10 +193,15 @@ impl LeaseKeeper {
                 Ok(RENEW_EVERY)
             }
             Kept::Fenced { by } => {
-                if let Some(by) = by {
-                    self.highest.saw(by.term);
-                }
-                self.lose(LeaseState::Others, "it is not ours any more");
+                // Nobody's: Redis was emptied, or we were too late. It may be ours again in an instant.
+                let state = match by {
+                    Some(by) => {
+                        self.highest.saw(by.term);
+                        LeaseState::Others
+                    }
+                    None => LeaseState::Away { since: Mono::now() },
+                };
+                self.lose(state, "it is not ours any more");
                 Ok(Duration::ZERO)
             }
         }

@@ -1,6 +1,7 @@
 //! Orders as the active engine's process reads them: from a stream, on a connection of its own, and only while it is
 //! active. An order is read at least once; what one asks for may be done twice without harm.
 
+use std::fmt;
 use std::sync::Arc;
 
 use redis::streams::StreamReadReply;
@@ -56,6 +57,23 @@ impl LostTail {
     }
 }
 
+/// Place of an order in the stream: `<milliseconds>-<number>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct OrderId(u64, u64);
+
+impl OrderId {
+    fn parse(text: &str) -> Option<Self> {
+        let (ms, number) = text.split_once('-')?;
+        Some(Self(ms.parse().ok()?, number.parse().ok()?))
+    }
+}
+
+impl fmt::Display for OrderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.0, self.1)
+    }
+}
+
 /// Reads orders while this process' engine is active, until the program stops.
 pub(super) async fn read(shared: Arc<Shared>, orders: mpsc::Sender<GivenOrder>, tasks: Tasks) {
     let mut active = shared.active.subscribe();
@@ -84,17 +102,23 @@ async fn read_while_active(
     let mut link = CommandLink::open(&shared.settings).await?;
     let (seconds, micros): (u64, u64) = link.query("TIME", &redis::cmd("TIME")).await?;
     let since_ms = (seconds * 1_000 + micros / 1_000).saturating_sub(LOOK_BACK_MS);
-    let mut last = format!("{since_ms}-0");
+    let mut last = OrderId(since_ms, 0);
+    if let Some(seen) = link.seen_order().await?.as_deref().and_then(OrderId::parse) {
+        last = last.max(seen); // the engine before has carried it out
+    }
     let mut blocking = BlockingLink::open(&shared.settings).await?;
     while *shared.active.borrow() {
         let mut command = redis::cmd("XREAD");
         command.arg("BLOCK").arg(BLOCK_MS).arg("COUNT").arg(PAGE);
-        command.arg("STREAMS").arg(keys::COMMANDS).arg(&last);
-        let (link, reply): (_, Option<StreamReadReply>) =
+        command
+            .arg("STREAMS")
+            .arg(keys::COMMANDS)
+            .arg(last.to_string());
+        let (kept, reply): (_, Option<StreamReadReply>) =
             blocking.query("the read of the orders", &command).await?;
-        blocking = link;
+        blocking = kept;
         for entry in reply.into_iter().flat_map(|r| r.keys).flat_map(|k| k.ids) {
-            last.clone_from(&entry.id);
+            last = OrderId::parse(&entry.id).unwrap_or(last);
             let body: Option<String> = entry.get("json");
             let (Some(body), Some(from), Some(id)) = (body, entry.get("from"), entry.get("id"))
             else {
@@ -109,6 +133,7 @@ async fn read_while_active(
             if orders.send(GivenOrder { body, from, id }).await.is_err() {
                 return Ok(());
             }
+            link.note_order(&entry.id).await?;
         }
     }
     Ok(())

@@ -25,6 +25,8 @@ pub(super) struct Known {
     pub(super) ledger: Ledger,
     pub(super) series: BTreeMap<SeriesKey, SeriesEntry>,
     pub(super) scheduler: Option<SavedScheduler>,
+    /// Whether the numbering begins with this role: nothing is told in it yet.
+    pub(super) is_new: bool,
 }
 
 /// Reads the log and the series over a new link; begins a new epoch where it must.
@@ -43,6 +45,7 @@ pub(super) async fn read(shared: &Shared, grant: &Grant) -> Result<(CommandLink,
             ledger,
             series: BTreeMap::new(),
             scheduler,
+            is_new: true,
         };
         return Ok((link, known));
     }
@@ -59,6 +62,7 @@ pub(super) async fn read(shared: &Shared, grant: &Grant) -> Result<(CommandLink,
         ledger,
         series,
         scheduler,
+        is_new: false,
     };
     Ok((link, known))
 }

@@ -58,13 +58,29 @@ impl CommandLink {
             })
         };
         let saved = read();
-        if saved.is_none() && !fields.is_empty() {
+        if saved.is_none() && fields.contains_key("running") {
             tracing::warn!(
                 key = keys::SCHEDULER,
                 "cannot be read and counts as not there"
             );
         }
         Ok(saved)
+    }
+
+    /// Notes the newest order that was handed to the engine.
+    pub(super) async fn note_order(&mut self, id: &str) -> Result<(), RedisError> {
+        let mut command = redis::cmd("HSET");
+        command.arg(keys::SCHEDULER).arg("order_seen").arg(id);
+        self.query::<()>("HSET", &command).await
+    }
+
+    /// The newest order that any engine was handed.
+    pub(super) async fn seen_order(&mut self) -> Result<Option<String>, RedisError> {
+        let command = redis::cmd("HGET")
+            .arg(keys::SCHEDULER)
+            .arg("order_seen")
+            .take();
+        self.query("HGET", &command).await
     }
 
     pub(super) async fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, RedisError> {

@@ -87,6 +87,8 @@ pub(super) struct Writer {
     beat_at: Mono,
     /// Our readers are still on the numbering of their own: they come back once Redis has what they were told.
     owes_return: bool,
+    /// What had been told when we went on alone: should the log be lost meanwhile, what was told since goes into the new.
+    told_before: Option<Arc<ToldOfAll>>,
     universe: u64,
     /// What the operator wants, and whether Redis has it.
     scheduler: Option<SavedScheduler>,
@@ -107,6 +109,7 @@ impl Writer {
             away_since: None,
             beat_at: Mono::default(),
             owes_return: false,
+            told_before: None,
             universe: 0,
             scheduler: None,
             scheduler_unsaved: false,
@@ -299,7 +302,7 @@ impl Writer {
         let engine = self.desk.shared.engine();
         let grant = Grant { engine, term };
         let read = take_over::read(&self.desk.shared, &grant).await;
-        let (link, log) = match read {
+        let (link, mut log) = match read {
             Ok(read) => read,
             Err(Setback::Away(error)) => return self.note_away(&error, now).await,
             Err(Setback::Fenced) => {
@@ -313,6 +316,12 @@ impl Writer {
             }
         };
         tracing::info!(%term, epoch = %log.ledger.epoch(), seq = %log.ledger.head(), "active: this engine writes");
+        let told_before = self.told_before.take();
+        if let Some(told) = told_before.filter(|_| log.is_new) {
+            for (key, told) in told.iter() {
+                log.ledger.begin(key, told.base);
+            }
+        }
         let told = Arc::new(log.ledger.told());
         if !self.scheduler_unsaved {
             self.scheduler = log.scheduler;
@@ -396,6 +405,7 @@ impl Writer {
         self.desk.shared.active.send_replace(false);
         self.tell_mirror(Word::Alone).await;
         (self.role, self.owes_return) = (Role::Alone, false);
+        self.told_before = Some(self.desk.shared.view.told().into());
         // From what our own readers have: what is in the log and has not come to them they must still be told.
         let told = Arc::new(self.desk.shared.view.told());
         self.speak(told);
