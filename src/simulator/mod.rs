@@ -7,6 +7,7 @@ mod bar;
 mod candles;
 mod catalogue;
 mod clock;
+mod fault;
 mod generator;
 mod names;
 mod replay;
@@ -26,6 +27,11 @@ use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
 
+pub use fault::{
+    Connections, Fault, FaultError, FaultKind, FaultReport, FaultState, FaultsReport, Phase,
+    Refusing, RestFault, RightClose, Scope, StreamFault, SubscriptionFault, TransportFault,
+    Wrapping,
+};
 pub use settings::{LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
 pub use stats::{ConnectionReport, Counts, Rule, StatsReport, Violation};
 pub use wire::TruthCandle;
@@ -51,6 +57,7 @@ struct World {
     budgets: Mutex<weights::Budgets>,
     stats: stats::Stats,
     streams: streams::Streams,
+    faults: fault::Faults,
     tasks: Tasks,
 }
 
@@ -122,6 +129,24 @@ impl Simulator {
             .unwrap_or_default()
     }
 
+    /// Lets something go wrong.
+    ///
+    /// # Errors
+    /// A fault with a parameter out of its range, or with a scope that means nothing for its kind.
+    pub fn fault(&self, fault: Fault) -> Result<(), FaultError> {
+        self.world.faults.add(vec![fault], self.now())
+    }
+
+    /// All faults since the start or the last `clear_faults`, and how often each struck.
+    pub fn faults(&self) -> FaultsReport {
+        self.world.faults.report(self.now())
+    }
+
+    /// Ends all faults.
+    pub fn clear_faults(&self) {
+        self.world.faults.clear();
+    }
+
     /// What clients have done so far, and which rules they broke.
     pub fn stats(&self) -> StatsReport {
         self.world.stats.report()
@@ -144,12 +169,16 @@ impl World {
             Some(recordings) => Catalogue::replayed(recordings),
             None => Catalogue::generated(&settings, start),
         };
+        let faults = fault::Faults::new(settings.seed);
+        let told = faults.add(settings.faults.clone(), start);
+        told.map_err(|error| SimulatorError::Fault { error })?;
         Ok(Self {
             clock: SimClock::starting_at(start, settings.speed),
             catalogue,
             budgets: Mutex::default(),
             stats: stats::Stats::default(),
             streams: streams::Streams::default(),
+            faults,
             tasks: tasks.clone(),
             settings,
         })
