@@ -10,6 +10,7 @@
     reason = "a test reads clock and environment itself, to print how long things took and to be told how long to run"
 )]
 
+mod acceptance;
 mod analyze;
 mod binance_adapter;
 mod commands;
