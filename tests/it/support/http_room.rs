@@ -211,10 +211,12 @@ impl Room {
     }
 }
 
+/// A client that opens a connection for each request: a kept one may be closed at the very moment of the next request.
 pub(crate) fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(0)
         .no_proxy()
         .gzip(false)
         .build()
