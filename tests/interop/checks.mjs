@@ -11,7 +11,7 @@ export const YOUNG = process.env.INTEROP_YOUNG;
 export const SLOW = process.env.INTEROP_SLOW;
 export const INTERVAL = "1m";
 export const MINUTE_MS = 60_000;
-export const PATIENCE_MS = 45_000;
+const PATIENCE_MS = 45_000;
 // The contracts whose streams are read; the name that is not ASCII is what clients stumble over.
 export const SYMBOLS = ["BTCUSDT", "ETHUSDT", "1000PEPEUSDT", "币安人生USDT"];
 

@@ -4,6 +4,7 @@ The runner counts the lines that begin with `ok` and `FAILED`."""
 import contextlib
 import json
 import os
+import queue
 import time
 import urllib.parse
 import urllib.request
@@ -97,7 +98,8 @@ def _must_have_kept_the_rules(report):
     equal(odd, set(), "paths that an exchange of perpetuals has not")
 
 
-def nobody_else_was_asked():
+def finish():
+    """The last promise of a client: all it said stayed here. Ends the program, whatever threads a client left."""
     with promise("nobody but the simulator was asked, and asking somebody else would have failed"):
         equal(local_only.refused, [], "refused")
         try:
@@ -105,6 +107,7 @@ def nobody_else_was_asked():
         except OSError:
             pass
         equal(local_only.refused, ["exchange.invalid"], "refused")
+    os._exit(0)
 
 
 def wait_for(what, look):
@@ -132,3 +135,9 @@ class Deadline:
         left = self.end - time.monotonic()
         assert left > 0, f"{self.what}: did not come within {PATIENCE_S:.0f} s"
         return left
+
+    def next_of(self, told):
+        """What a client's thread put into the queue next."""
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return told.get(timeout=self.left())

@@ -106,7 +106,7 @@ class Stream:
     def until(self, what, done):
         deadline = Deadline(what)
         while not done():
-            kind, value = self.told.get(timeout=deadline.left())
+            kind, value = deadline.next_of(self.told)
             if kind == "close":
                 raise EOFError(f"{what}: the exchange closed the connection")
             if kind == "error":
@@ -176,4 +176,4 @@ stream(is_combined=False)
 stream(is_combined=True)
 with promise("it broke no rule of the exchange"):
     checks.must_have_kept_the_rules()
-checks.nobody_else_was_asked()
+checks.finish()

@@ -30,7 +30,7 @@ class Feed:
     def until(self, what, done):
         deadline = Deadline(what)
         while not done():
-            message = self.told.get(timeout=deadline.left())
+            message = deadline.next_of(self.told)
             assert "broken" not in message, message
             if "result" in message or "error" in message:
                 self.answers.append(message)
@@ -75,4 +75,4 @@ with promise("what the feed does not have is refused with code 2, not acknowledg
     equal((feeds[0].answers[-1]["error"]["code"], feeds[0].answers[-1]["id"]), (2, 9))
 for feed in feeds:
     feed.client.stop()
-checks.nobody_else_was_asked()
+checks.finish()

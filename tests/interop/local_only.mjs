@@ -4,6 +4,9 @@
 import dns from "node:dns";
 import net from "node:net";
 
+// What asks the environment for a proxy is told of one that nobody serves.
+const PROXY_PORT = 9;
+
 export const refused = [];
 
 function isLocal(host) {
@@ -19,17 +22,18 @@ function refuse(host) {
 const connect = net.Socket.prototype.connect;
 net.Socket.prototype.connect = function (...args) {
   const first = Array.isArray(args[0]) ? args[0][0] : args[0];
-  const host = typeof first === "object" ? first.host : typeof args[1] === "string" ? args[1] : undefined;
+  const at = typeof first === "object" ? first : { port: first, host: typeof args[1] === "string" ? args[1] : undefined };
+  const host = Number(at.port) === PROXY_PORT ? "a proxy" : at.host;
   if (isLocal(host)) return connect.apply(this, args);
-  this.destroy(refuse(host));
+  const error = refuse(host);
+  setImmediate(() => this.destroy(error)); // once whoever connects can hear it
   return this;
 };
 
 const lookup = dns.lookup;
 dns.lookup = (host, ...rest) => (isLocal(host) ? lookup(host, ...rest) : rest.at(-1)(refuse(host)));
 
-// A second lock: what asks the environment for a proxy finds one that nobody serves.
 for (const name of ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"]) {
-  process.env[name] = process.env[name.toLowerCase()] = "http://127.0.0.1:9";
+  process.env[name] = process.env[name.toLowerCase()] = `http://127.0.0.1:${PROXY_PORT}`;
 }
 process.env.NO_PROXY = process.env.no_proxy = "127.0.0.1,localhost";

@@ -5,6 +5,9 @@ import ipaddress
 import os
 import sys
 
+# What asks the environment for a proxy is told of one that nobody serves.
+PROXY_PORT = 9
+
 refused = []
 
 
@@ -22,7 +25,7 @@ def _watch(event, args):
     if event == "socket.getaddrinfo":
         host = args[0]
     elif event in ("socket.connect", "socket.sendto") and isinstance(args[1], tuple):
-        host = args[1][0]
+        host = "a proxy" if args[1][1] == PROXY_PORT else args[1][0]
     elif event in ("socket.gethostbyname", "socket.gethostbyaddr"):
         host = args[0]
     else:
@@ -32,8 +35,7 @@ def _watch(event, args):
         raise PermissionError(f"{host}: only this machine may be asked")
 
 
-# A second lock: what asks the environment for a proxy finds one that nobody serves.
 for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-    os.environ[name] = os.environ[name.lower()] = "http://127.0.0.1:9"
+    os.environ[name] = os.environ[name.lower()] = f"http://127.0.0.1:{PROXY_PORT}"
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 sys.addaudithook(_watch)
