@@ -117,12 +117,17 @@ def read_lines(name, command, environment):
     late = threading.Timer(CLIENT_S, process.kill)
     late.start()
     kept = broken = 0
-    for line in process.stdout:
-        print(line, end="", flush=True)
-        kept += line.startswith("ok ")
-        broken += line.startswith("FAILED ")
-    code = process.wait()
-    late.cancel()
+    try:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            kept += line.startswith("ok ")
+            broken += line.startswith("FAILED ")
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        code = process.wait()
+        late.cancel()
     # A client that ends early has not shown the rest.
     if code != 0 or kept + broken == 0:
         print(f"FAILED {name}: ended with {code}; it has {CLIENT_S} s", flush=True)
@@ -134,6 +139,7 @@ def main():
     if not HAMACAST.is_file():
         sys.exit("make interop needs target/debug/hamacast: make build")
     install()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     node = ["node", "--import", HERE / "local_only.mjs"]
     exchanges = {"INTEROP_MAIN": FAST, "INTEROP_YOUNG": YOUNG, "INTEROP_SLOW": SLOW}
     clients = [
