@@ -62,6 +62,30 @@ pub(super) struct ExchangeArgs {
     /// Which table of request weights is charged for candles
     #[arg(long, env = "HAMA_WEIGHTS", default_value = "measured")]
     weights: Weights,
+    /// Real milliseconds between two pings of a stream connection
+    #[arg(
+        long,
+        env = "HAMA_PING_MS",
+        default_value_t = 180_000,
+        value_name = "MS"
+    )]
+    ping_ms: u64,
+    /// Real milliseconds without a pong after which a stream connection is cut
+    #[arg(
+        long,
+        env = "HAMA_PONG_TIMEOUT_MS",
+        default_value_t = 600_000,
+        value_name = "MS"
+    )]
+    pong_timeout_ms: u64,
+    /// Real milliseconds after which a stream connection is closed, whatever it does
+    #[arg(
+        long,
+        env = "HAMA_MAX_AGE_MS",
+        default_value_t = 86_400_000,
+        value_name = "MS"
+    )]
+    max_age_ms: u64,
     /// Serve candles on the unrouted /ws and /stream too, which the live exchange no longer does
     #[arg(long, env = "HAMA_LEGACY_SERVES_MARKET")]
     legacy_serves_market: bool,
@@ -91,6 +115,9 @@ impl ExchangeArgs {
             replay: self.replay,
             update_every: Duration::from_millis(self.update_ms),
             latency: Duration::from_millis(self.latency_ms),
+            ping_every: Duration::from_millis(self.ping_ms),
+            pong_timeout: Duration::from_millis(self.pong_timeout_ms),
+            max_age: Duration::from_millis(self.max_age_ms),
             weights: match self.weights {
                 Weights::Measured => WeightTable::Measured,
                 Weights::Doc => WeightTable::Documented,

@@ -51,7 +51,7 @@ pub struct SimulatorSettings {
     pub weights: WeightTable,
     /// What `/ws` and `/stream` serve.
     pub legacy_paths: LegacyPaths,
-    /// Real time between two pings of the server.
+    /// Real time between two pings of the server; this and the next two 10 ms to a week.
     pub ping_every: Duration,
     /// Real time without a pong after which a connection is cut.
     pub pong_timeout: Duration,
@@ -174,6 +174,7 @@ impl SimulatorSettings {
                 "0 to 60000",
             );
         }
+        self.check_connection_times()?;
         if self.intervals.is_empty() {
             return refuse(
                 "--intervals",
@@ -190,5 +191,25 @@ impl SimulatorSettings {
             return refuse("--start-ms", value, "Unix milliseconds up to the year 2100");
         }
         Ok(())
+    }
+
+    /// A ping in no time at all would be a busy loop, a connection of no age none.
+    fn check_connection_times(&self) -> Result<(), SimulatorError> {
+        let times = [
+            ("--ping-ms", self.ping_every),
+            ("--pong-timeout-ms", self.pong_timeout),
+            ("--max-age-ms", self.max_age),
+        ];
+        let wrong = times
+            .into_iter()
+            .find(|(_, time)| !(10..=604_800_000).contains(&time.as_millis()));
+        match wrong {
+            None => Ok(()),
+            Some((name, time)) => Err(SimulatorError::Setting {
+                name,
+                value: time.as_millis().to_string(),
+                allowed: "10 to 604800000 (a week)",
+            }),
+        }
     }
 }
