@@ -10,8 +10,7 @@ use crate::app::{self, Fault, LegacyPaths, SimulatorError, SimulatorSettings, We
 use crate::config::{LogConfig, Sources};
 use crate::market::{Interval, TimeMs};
 
-const EXAMPLES: &str = "\
-Examples:
+const EXAMPLES: &str = r#"Examples:
   hamacast exchange                                  then, in a second terminal:
   HAMA_BINANCE_REST_URL=http://127.0.0.1:5100 HAMA_BINANCE_WS_URL=ws://127.0.0.1:5100 hamacast serve
   hamacast exchange --speed 60 --seed 7 --symbols 20
@@ -22,7 +21,7 @@ Examples:
 Beside the exchange's own paths it serves /sim/truth (the closed candles every client must
 end up with), /sim/stats (what clients did, and which rules they broke) and /sim/fault (what
 goes wrong: docs/simulator.md names every fault).
-HAMA_LOG and HAMA_LOG_FORMAT are read as serve reads them.";
+HAMA_LOG and HAMA_LOG_FORMAT are read as serve reads them."#;
 
 /// Arguments of `exchange`. Its address and its number of contracts have variables of their own: `HAMA_LISTEN` and
 /// `HAMA_SYMBOLS` are the server's, and both may run from one `.env`.
@@ -88,7 +87,11 @@ fn parse_interval(text: &str) -> Result<Interval, crate::market::BadInterval> {
 
 impl ExchangeArgs {
     fn settings(self) -> Result<SimulatorSettings, SimulatorError> {
-        let faults = self.fault.as_deref().map(Fault::read_timeline).transpose()?;
+        let faults = self
+            .fault
+            .as_deref()
+            .map(Fault::read_timeline)
+            .transpose()?;
         Ok(SimulatorSettings {
             faults: faults.unwrap_or_default(),
             seed: self.seed,

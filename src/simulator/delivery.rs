@@ -135,13 +135,13 @@ impl Ear<'_> {
         for strike in self.world.faults.hold(self.now, &self.place(), &key, pick) {
             match strike.what {
                 StreamFault::DropUpdates {} | StreamFault::DropClose {} | StreamFault::Jump {} => {
-                    told.clear()
+                    told.clear();
                 }
                 StreamFault::Duplicate {} => told.extend(told.clone()),
                 StreamFault::ConflictingClose { right } => conflict(&mut told, right, scale),
                 StreamFault::OffGrid { by_ms } => {
                     told.iter_mut().for_each(|event| {
-                        event.open = OpenTime::at(event.open.time().plus_ms(by_ms))
+                        event.open = OpenTime::at(event.open.time().plus_ms(by_ms));
                     });
                 }
                 StreamFault::FutureStamp { ahead_ms } => {

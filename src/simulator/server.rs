@@ -146,21 +146,19 @@ async fn upgrade(
         };
         return Ok(responses::refused(refusal, &request, client.ip(), world));
     };
-    match handshake_fault(request.uri().path(), world) {
-        None => {}
-        Some(Strike { number, what: None }) => {
+    if let Some(Strike { number, what }) = handshake_fault(request.uri().path(), world) {
+        let NoUpgrade::Refused {
+            status,
+            retry_after_secs,
+        } = what
+        else {
             spoil::until_over(world, number).await;
             line.reset_at_end();
             return Err(Cut);
-        }
-        Some(Strike {
-            what: Some((status, retry)),
-            ..
-        }) => {
-            world.stats.handshake_refused(client.ip(), status);
-            let told = spoil::refusal(status, retry, world.clock.now());
-            return Ok(responses::finish(told.into(), &request, client.ip(), world));
-        }
+        };
+        world.stats.handshake_refused(client.ip(), status);
+        let told = spoil::refusal(status, retry_after_secs, world.clock.now());
+        return Ok(responses::finish(told.into(), &request, client.ip(), world));
     }
     let path = request.uri().to_string();
     let upgrading = hyper::upgrade::on(&mut request);
@@ -200,8 +198,17 @@ fn handshake_answer(headers: &HeaderMap) -> Option<HeaderValue> {
         .and_then(|key| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok())
 }
 
-/// What becomes of a handshake: a status (and `Retry-After`), or no answer at all.
-fn handshake_fault(path: &str, world: &World) -> Option<Strike<Option<(u16, Option<u32>)>>> {
+/// What becomes of a handshake that a fault strikes.
+enum NoUpgrade {
+    Refused {
+        status: u16,
+        retry_after_secs: Option<u32>,
+    },
+    NoAnswer,
+}
+
+/// The first fault that strikes a handshake.
+fn handshake_fault(path: &str, world: &World) -> Option<Strike<NoUpgrade>> {
     let place = Place {
         path: Some(path),
         ..Place::default()
@@ -211,11 +218,14 @@ fn handshake_fault(path: &str, world: &World) -> Option<Strike<Option<(u16, Opti
         if let TransportFault::RefuseHandshake {
             status,
             retry_after_secs,
-        } = fault
+        } = *fault
         {
-            return Some(Some((*status, *retry_after_secs)));
+            return Some(NoUpgrade::Refused {
+                status,
+                retry_after_secs,
+            });
         }
-        (*fault == TransportFault::HangHandshake {}).then_some(None)
+        (*fault == TransportFault::HangHandshake {}).then_some(NoUpgrade::NoAnswer)
     };
     let struck = world
         .faults

@@ -74,13 +74,7 @@ pub(super) fn spoiled(text: String, fault: &RestFault) -> String {
         }
         RestFault::WrongTypes {} => changed(&text, swap_types),
         RestFault::Empty {} => if text.starts_with('[') { "[]" } else { "{}" }.to_owned(),
-        RestFault::WrongOrder {} => changed(&text, |value| match value {
-            Value::Array(mut rows) => {
-                rows.reverse();
-                Value::Array(rows)
-            }
-            other => reversed_members(other),
-        }),
+        RestFault::WrongOrder {} => changed(&text, reversed),
         RestFault::Status { .. }
         | RestFault::Timeout { .. }
         | RestFault::Reset {}
@@ -96,17 +90,16 @@ fn changed(text: &str, change: impl FnOnce(Value) -> Value) -> String {
     serde_json::from_str(text).map_or_else(|_| text.to_owned(), |value| change(value).to_string())
 }
 
-/// `{"symbols":[..]}` with its array in the opposite order.
-fn reversed_members(value: Value) -> Value {
-    let Value::Object(mut members) = value else {
-        return value;
-    };
-    for member in members.values_mut() {
-        if let Value::Array(rows) = member {
+/// An array, or the arrays of an object, in the opposite order.
+fn reversed(mut value: Value) -> Value {
+    if let Value::Array(rows) = &mut value {
+        rows.reverse();
+    } else if let Value::Object(members) = &mut value {
+        for rows in members.values_mut().filter_map(Value::as_array_mut) {
             rows.reverse();
         }
     }
-    Value::Object(members)
+    value
 }
 
 fn swap_types(value: Value) -> Value {

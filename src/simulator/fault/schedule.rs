@@ -74,15 +74,6 @@ enum Opportunity {
     Lasting,
 }
 
-/// A fault that may strike, as the places see it that look at all of them.
-#[derive(Debug, Clone)]
-pub(in crate::simulator) struct Known {
-    pub number: u64,
-    pub fault: Fault,
-    pub from: TimeMs,
-    pub to: Option<TimeMs>,
-}
-
 /// All faults, as `/sim/fault` lists them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FaultsReport {
@@ -175,13 +166,6 @@ impl Faults {
             now_ms: now,
             faults,
         }
-    }
-
-    /// Those that `pick` chooses, whether in force or not, with their times.
-    pub(in crate::simulator) fn known(&self, pick: impl Fn(&FaultKind) -> bool) -> Vec<Known> {
-        let book = self.book();
-        let chosen = book.entries.iter().filter(|entry| pick(&entry.fault.kind));
-        chosen.map(Entry::known).collect()
     }
 
     /// What each fault in force at `now` does to the opportunity `key` at `place`, of those `pick` has something for.
@@ -305,23 +289,7 @@ impl Faults {
     }
 }
 
-impl Known {
-    /// Whether its time has come and is not over.
-    pub(in crate::simulator) fn is_within(&self, now: TimeMs) -> bool {
-        self.from <= now && self.to.is_none_or(|to| now < to)
-    }
-}
-
 impl Entry {
-    fn known(&self) -> Known {
-        Known {
-            number: self.number,
-            fault: self.fault.clone(),
-            from: self.from,
-            to: self.to,
-        }
-    }
-
     fn is_within(&self, now: TimeMs) -> bool {
         self.from <= now && self.to.is_none_or(|to| now < to)
     }
