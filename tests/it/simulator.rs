@@ -1,6 +1,7 @@
 //! The simulated exchange keeps the promises of the real one: shapes, weights, stream rules, closes.
 //! Truth, REST and streams tell the same candles, and a restart tells them again.
 
+mod faults;
 mod replay;
 mod rest;
 mod streams;
