@@ -161,6 +161,8 @@ async fn upgrade(
         return Ok(responses::finish(told.into(), &request, client.ip(), world));
     }
     let path = request.uri().to_string();
+    // Before the client knows of it: a fault told after its answer meets an open connection.
+    let opened = world.faults.opened(world.clock.now());
     let upgrading = hyper::upgrade::on(&mut request);
     let of_session = Arc::clone(world);
     world.tasks.spawn_short("simulator session", async move {
@@ -173,7 +175,16 @@ async fn upgrade(
         };
         let socket = parts.io.into_inner();
         let already_read = parts.read_buf.to_vec();
-        session::run(socket, already_read, route, client, path, of_session).await;
+        session::run(
+            socket,
+            already_read,
+            route,
+            client,
+            path,
+            opened,
+            of_session,
+        )
+        .await;
     });
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

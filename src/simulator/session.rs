@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
 use super::World;
-use super::fault::{FaultKind, Place, Strike, TransportFault};
+use super::fault::{FaultKind, Opened, Place, Strike, TransportFault};
 use super::line::Line;
 use super::requests::{self, Request};
 use super::routes::{Form, Route};
@@ -26,7 +26,6 @@ use super::stats::{Rule, SharedConnection, lock};
 use super::streams::{Batch, Listener, QUEUE_BATCHES};
 use super::subscribing::{self, Asked, Subscriber};
 use crate::clock::Mono;
-use crate::market::TimeMs;
 
 /// Names a connection may be subscribed to.
 const MAX_STREAMS: usize = 1_024;
@@ -99,13 +98,7 @@ struct Session {
     cut: CancellationToken,
     unanswered_ping: Option<Mono>,
     opened: Opened,
-}
-
-/// When the connection was opened.
-#[derive(Debug, Clone, Copy)]
-struct Opened {
-    real: Mono,
-    exchange: TimeMs,
+    began: Mono,
 }
 
 /// Serves an upgraded connection until it ends.
@@ -115,6 +108,7 @@ pub(super) async fn run(
     route: Route,
     client: SocketAddr,
     path: String,
+    opened: Opened,
     world: Arc<World>,
 ) {
     let config = WebSocketConfig::default()
@@ -123,11 +117,7 @@ pub(super) async fn run(
     let socket =
         WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config))
             .await;
-    let opened = Opened {
-        real: Mono::now(),
-        exchange: world.clock.now(),
-    };
-    let counts = world.stats.connected(client, &path, opened.exchange.ms());
+    let counts = world.stats.connected(client, &path, world.clock.now().ms());
     let id = lock(&counts).id;
     let (queue, inbox) = mpsc::channel(QUEUE_BATCHES);
     let cut = CancellationToken::new();
@@ -147,6 +137,7 @@ pub(super) async fn run(
             path,
         },
         opened,
+        began: Mono::now(),
         form: route.form,
         names: BTreeSet::new(),
         pace: Pace::new(),
@@ -168,7 +159,7 @@ impl Session {
         let mut told = world.faults.changes();
         let mut pings = tokio::time::interval(world.settings.ping_every);
         pings.reset(); // the first one is due after a period, not at once
-        let mut end_of_life = self.opened.real;
+        let mut end_of_life = self.began;
         let mut begun = match self.faults(&mut end_of_life).await {
             Ok(()) => self.subscribe(route.names).await,
             Err(end) => Err(end),
@@ -220,7 +211,7 @@ impl Session {
                 | TransportFault::RefuseConnect { .. } => {}
             }
         }
-        *end_of_life = self.opened.real.plus_ms(most_age_ms);
+        *end_of_life = self.began.plus_ms(most_age_ms);
         self.socket.get_ref().control().slow_to(bytes_per_second);
         Ok(())
     }
@@ -229,7 +220,7 @@ impl Session {
         let place = Place {
             path: Some(&self.subscriber.path),
             connection: Some(self.subscriber.id),
-            opened: Some(self.opened.exchange),
+            opened: Some(self.opened),
             ..Place::default()
         };
         let pick = |kind: &FaultKind| {

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 pub use rest::{Phase, RestFault, Wrapping};
 pub use schedule::{FaultReport, FaultState, FaultsReport};
-pub(super) use schedule::{Faults, Place, Strike};
+pub(super) use schedule::{Faults, Opened, Place, Strike};
 pub use scope::{Connections, Scope};
 pub use stream::{RightClose, StreamFault};
 pub use subscription::SubscriptionFault;

@@ -53,7 +53,15 @@ pub(in crate::simulator) struct Place<'a> {
     pub symbol: Option<Symbol>,
     pub interval: Option<Interval>,
     /// When the connection was opened.
-    pub opened: Option<TimeMs>,
+    pub opened: Option<Opened>,
+}
+
+/// When a connection was opened, for faults that strike what is open at a moment.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::simulator) struct Opened {
+    at: TimeMs,
+    /// The newest fault then. A client that is back within the same millisecond has not met it again.
+    after_fault: u64,
 }
 
 /// A fault that strikes.
@@ -146,6 +154,14 @@ impl Faults {
         }
         self.tell();
         Ok(())
+    }
+
+    /// A connection is opened at `now`.
+    pub(in crate::simulator) fn opened(&self, now: TimeMs) -> Opened {
+        Opened {
+            at: now,
+            after_fault: self.book().last_number,
+        }
     }
 
     /// Ends and forgets all of them.
@@ -329,7 +345,9 @@ impl Entry {
 
     /// A close or reset with neither an end nor a count is a moment: it strikes what was open then.
     fn concerns(&self, place: &Place<'_>) -> bool {
-        let opened_before = place.opened.is_some_and(|opened| opened <= self.from);
+        let opened_before = place
+            .opened
+            .is_some_and(|opened| opened.after_fault < self.number || opened.at < self.from);
         !self.is_moment() || opened_before
     }
 
