@@ -3,6 +3,7 @@
 
 mod candle_faults;
 mod clock_faults;
+mod faults;
 mod replay;
 mod rest;
 mod streams;
