@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::World;
 use super::bar::Bar;
-use super::catalogue::Contract;
+use super::catalogue::{Catalogue, Contract};
 use super::delivery::{self, Ear, Event, HeldBack};
 use super::routes::{CandleKind, Form, StreamKey};
 use super::subscribing::Known;
@@ -28,6 +28,8 @@ pub(super) type Batch = Vec<Utf8Bytes>;
 /// Pushes that may wait for a connection: 16 s at 250 ms. Then it is cut off.
 pub(super) const QUEUE_BATCHES: usize = 64;
 const TICKERS_EVERY_MS: u64 = 1_000;
+/// Events are written once for all who listen: the path that faults of the clock are asked by.
+const MARKET_PATH: &str = "/market";
 /// Addresses of which it is remembered what they have subscribed.
 const KEPT_ADDRESSES: usize = 1_000;
 
@@ -197,23 +199,31 @@ fn until_close(world: &World) -> Option<Duration> {
 impl Registry {
     fn pass(&mut self, world: &World, pass: Pass) {
         let now = world.clock.now();
+        let told = world.skews.told(now, MARKET_PATH);
+        let listed = world.market.catalogue();
         let disturbed = delivery::is_disturbed(world, now);
         let mut outbox = Outbox::new(&self.listeners);
         for (key, live) in &mut self.live {
-            let StreamKey::Candles {
-                interval,
-                contract,
-                kind,
-            } = *key
-            else {
-                continue;
+            let (interval, contract, kind) = match *key {
+                StreamKey::Candles {
+                    interval,
+                    contract,
+                    kind,
+                } => (interval, listed.get(contract), kind),
+                StreamKey::ContractInfo => {
+                    for event in live.contract_events(&listed, now, told) {
+                        outbox.post_unstalled(world, live, now, event);
+                    }
+                    continue;
+                }
+                StreamKey::Tickers => continue,
             };
-            let contract = world.catalogue.get(contract);
             let pen = Pen {
                 contract,
                 interval,
                 kind,
                 now,
+                told,
             };
             let events = live.events(contract, interval, now, pass);
             if disturbed || !live.held_back.is_empty() {
@@ -232,29 +242,15 @@ impl Registry {
             return;
         };
         let now = world.clock.now();
-        let contracts = world.catalogue.all().iter().filter(|c| c.is_trading());
+        let told = world.skews.told(now, MARKET_PATH);
+        let listed = world.market.catalogue();
+        let contracts = listed.all().iter().filter(|c| c.is_trading(now));
         let mut rows: Vec<Value> = contracts
-            .filter_map(|c| {
-                let day = c.candles.last_day(now, c.scale.tick)?;
-                Some(wire::ticker_event(c, &day, now))
-            })
+            .filter_map(|c| Some(wire::ticker_event(c, &c.last_day(now)?, told)))
             .collect();
-        rows.push(wire::coin_margined_event(now));
+        rows.push(wire::coin_margined_event(told));
         let mut outbox = Outbox::new(&self.listeners);
-        let hears = |id: &&u64| {
-            let path = self.listeners.get(id).map_or("", |listener| &listener.path);
-            let ear = Ear {
-                world,
-                now,
-                connection: **id,
-                path,
-                name: &live.name,
-                candles: None,
-            };
-            !ear.is_stalled()
-        };
-        let hearing = live.listeners.iter().filter(hears).copied().collect();
-        outbox.post(&live.name, &hearing, Value::Array(rows).to_string());
+        outbox.post_unstalled(world, live, now, Value::Array(rows).to_string());
         self.deliver(outbox.batches);
     }
 
@@ -271,7 +267,18 @@ impl Registry {
 }
 
 impl Live {
-    /// The events due at `now`: every close that has passed, then the open candle if it changed.
+    /// What has changed of the contracts since the last pass.
+    fn contract_events(&mut self, listed: &Catalogue, now: TimeMs, told: TimeMs) -> Vec<String> {
+        let since = self.cursor.time();
+        self.cursor = OpenTime::at(now);
+        let contracts = listed.all().iter();
+        contracts
+            .flat_map(|c| c.life.changes(since, now).map(move |step| (c, step)))
+            .map(|(contract, step)| wire::contract_event(contract, step, told))
+            .collect()
+    }
+
+    /// The events due at `now`: every close that has passed, then the open candle if it changed and is traded.
     fn events(
         &mut self,
         contract: &Contract,
@@ -288,17 +295,21 @@ impl Live {
         let mut events = Vec::new();
         let mut next = interval.after(self.cursor);
         while next.time() <= now {
-            if let Some(bar) = contract.candles.whole(interval, self.cursor) {
+            // As it was when it closed: what is revised later is told by REST alone.
+            let whole = contract
+                .candles
+                .closed_at(interval, self.cursor, next.time());
+            if let Some(bar) = whole {
                 events.push(event(self.cursor, bar, Closed::Yes));
             }
             self.cursor = next;
             self.pushed = None;
             next = interval.after(next);
         }
-        if pass == Pass::Closes {
+        if pass == Pass::Closes || !contract.is_trading(now) {
             return events;
         }
-        let open = contract.candles.forming(interval, now, contract.scale.tick);
+        let open = contract.candles.forming(interval, now);
         if let Some(bar) = open.filter(|bar| self.pushed != Some(*bar)) {
             events.push(event(self.cursor, bar, Closed::No));
             self.pushed = Some(bar);
@@ -313,6 +324,8 @@ struct Pen<'a> {
     interval: Interval,
     kind: CandleKind,
     now: TimeMs,
+    /// The same by the exchange's clock.
+    told: TimeMs,
 }
 
 impl Pen<'_> {
@@ -321,7 +334,7 @@ impl Pen<'_> {
             CandleKind::Kline => wire::kline_event,
             CandleKind::Continuous => wire::continuous_event,
         };
-        let stamp = self.now.plus_ms(event.ahead_ms);
+        let stamp = self.told.plus_ms(event.ahead_ms);
         write(
             self.contract,
             self.interval,
@@ -365,6 +378,24 @@ impl<'a> Outbox<'a> {
             };
             self.batches.entry(*id).or_default().push(text);
         }
+    }
+
+    /// As `post` of a stream without candles, to those for whom it is not stalled.
+    fn post_unstalled(&mut self, world: &World, live: &Live, now: TimeMs, raw: String) {
+        let hears = |id: &&u64| {
+            let path = self.listeners.get(id).map_or("", |listener| &listener.path);
+            let ear = Ear {
+                world,
+                now,
+                connection: **id,
+                path,
+                name: &live.name,
+                candles: None,
+            };
+            !ear.is_stalled()
+        };
+        let hearing = live.listeners.iter().filter(hears).copied().collect();
+        self.post(&live.name, &hearing, raw);
     }
 
     /// As `post` for each connection by itself: faults may treat them differently.

@@ -163,7 +163,7 @@ impl Subscriber {
             Some(StreamKey::Candles {
                 interval, contract, ..
             }) => {
-                let symbol = world.catalogue.get(contract).symbol.clone();
+                let symbol = world.market.catalogue().get(contract).symbol.clone();
                 (Some(symbol), Some(interval))
             }
             Some(StreamKey::Tickers | StreamKey::ContractInfo) | None => (None, None),

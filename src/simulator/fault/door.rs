@@ -21,7 +21,7 @@ pub(in crate::simulator) async fn answer(
     match *method {
         Method::GET => {}
         Method::POST => tell(body, world).await?,
-        Method::DELETE => world.faults.clear(),
+        Method::DELETE => world.clear_faults(),
         _ => {
             return Err(Refusal {
                 status: 405,
@@ -30,7 +30,7 @@ pub(in crate::simulator) async fn answer(
             });
         }
     }
-    let report = world.faults.report(world.clock.now());
+    let report = world.faults_report();
     serde_json::to_string(&report).map_err(|error| Refusal {
         status: 500,
         code: -1001,
@@ -54,6 +54,6 @@ async fn tell(body: Incoming, world: &World) -> Result<(), Refusal> {
     let text = std::str::from_utf8(&bytes)
         .map_err(|error| bad(format!("the body is no UTF-8: {error}")))?;
     let faults = Fault::parse_all(text).map_err(|error| bad(error.to_string()))?;
-    let told = world.faults.add(faults, world.clock.now());
+    let told = world.tell(faults);
     told.map_err(|error| bad(error.to_string()))
 }

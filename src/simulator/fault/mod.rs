@@ -4,6 +4,7 @@
 //! where faults do their harm ask it. The groups stand in files of their own.
 
 pub(super) mod door;
+mod market;
 mod rest;
 mod schedule;
 mod scope;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub use market::{BrokenRow, CandleFault, ClockFault, ExtremeDigits, Margin, UniverseFault};
 pub use rest::{Phase, RestFault, Wrapping};
 pub use schedule::{FaultReport, FaultState, FaultsReport};
 pub(super) use schedule::{Faults, Opened, Place, Strike};
@@ -50,6 +52,12 @@ pub enum FaultKind {
     Stream(StreamFault),
     /// REST answers.
     Rest(RestFault),
+    /// The candles themselves, and with them the truth.
+    Candle(CandleFault),
+    /// What is listed.
+    Universe(UniverseFault),
+    /// What the exchange tells of its time.
+    Clock(ClockFault),
 }
 
 /// Why a fault is refused.
@@ -69,6 +77,14 @@ pub enum FaultError {
         /// What is wrong, with what is allowed.
         reason: String,
     },
+    /// The exchange is not so that this can happen to it.
+    #[error("{kind}: {reason}")]
+    Impossible {
+        /// The kind.
+        kind: String,
+        /// Why not.
+        reason: String,
+    },
     /// One of several faults is wrong.
     #[error("fault {number} of {of}: {source}")]
     InList {
@@ -83,7 +99,15 @@ pub enum FaultError {
 }
 
 /// Names of the groups, as `kind` begins.
-const GROUPS: [&str; 4] = ["transport", "subscription", "stream", "rest"];
+const GROUPS: [&str; 7] = [
+    "transport",
+    "subscription",
+    "stream",
+    "rest",
+    "candle",
+    "universe",
+    "clock",
+];
 
 impl FaultKind {
     /// Reads `group.name` and the parameters.
@@ -94,6 +118,9 @@ impl FaultKind {
             "subscription" => Self::Subscription(member(kind, name, parameters)?),
             "stream" => Self::Stream(member(kind, name, parameters)?),
             "rest" => Self::Rest(member(kind, name, parameters)?),
+            "candle" => Self::Candle(member(kind, name, parameters)?),
+            "universe" => Self::Universe(member(kind, name, parameters)?),
+            "clock" => Self::Clock(member(kind, name, parameters)?),
             _ => return Err(FaultError::UnknownGroup(format!("\"{kind}\""))),
         })
     }
@@ -141,16 +168,22 @@ impl FaultKind {
             Self::Subscription(fault) => (GROUPS[1], serde_json::to_value(fault)),
             Self::Stream(fault) => (GROUPS[2], serde_json::to_value(fault)),
             Self::Rest(fault) => (GROUPS[3], serde_json::to_value(fault)),
+            Self::Candle(fault) => (GROUPS[4], serde_json::to_value(fault)),
+            Self::Universe(fault) => (GROUPS[5], serde_json::to_value(fault)),
+            Self::Clock(fault) => (GROUPS[6], serde_json::to_value(fault)),
         }
     }
 
-    /// A parameter out of its range.
-    fn check(&self) -> Result<(), String> {
+    /// A parameter out of its range, or a scope that means nothing for it.
+    fn check(&self, scope: &Scope) -> Result<(), String> {
         match self {
             Self::Transport(fault) => fault.check(),
             Self::Subscription(fault) => fault.check(),
             Self::Stream(fault) => fault.check(),
             Self::Rest(fault) => fault.check(),
+            Self::Candle(fault) => fault.check(scope),
+            Self::Universe(fault) => fault.check(scope),
+            Self::Clock(fault) => fault.check(scope),
         }
     }
 
@@ -160,6 +193,8 @@ impl FaultKind {
             Self::Transport(fault) => fault.scope_fields(),
             Self::Subscription(_) | Self::Stream(_) => &scope::ALL,
             Self::Rest(_) => &["path", "symbol", "interval"],
+            Self::Candle(_) | Self::Universe(_) => &["symbol", "interval"],
+            Self::Clock(_) => &["path"],
         }
     }
 }
@@ -266,7 +301,7 @@ impl Fault {
         let fields = self.kind.scope_fields();
         let checked = self
             .kind
-            .check()
+            .check(&self.scope)
             .and_then(|()| self.scope.check())
             .and_then(
                 |()| match self.scope.place_fields().find(|f| !fields.contains(f)) {

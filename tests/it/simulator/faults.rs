@@ -254,7 +254,15 @@ fn documented() -> Vec<Fault> {
 #[test]
 fn every_documented_fault_can_be_told_and_every_kind_is_documented() {
     let documented: Vec<_> = documented().iter().map(Fault::name).collect();
-    for group in ["transport", "subscription", "stream", "rest"] {
+    for group in [
+        "transport",
+        "subscription",
+        "stream",
+        "rest",
+        "candle",
+        "universe",
+        "clock",
+    ] {
         let refused = Fault::parse_all(&format!(r#"{{"kind":"{group}.nothing"}}"#));
         let allowed = refused.unwrap_err().to_string();
         let (_, kinds) = allowed.split_once("expected one of ").unwrap();
