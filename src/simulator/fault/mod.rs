@@ -3,6 +3,8 @@
 //! What is not understood is refused as a whole, with what is allowed. `schedule.rs` decides what strikes; the places
 //! where faults do their harm ask it. The groups stand in files of their own.
 
+pub(super) mod door;
+mod market;
 mod rest;
 mod schedule;
 mod scope;
@@ -16,9 +18,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub use market::{BrokenRow, CandleFault, ClockFault, ExtremeDigits, Margin, UniverseFault};
 pub use rest::{Phase, RestFault, Wrapping};
 pub use schedule::{FaultReport, FaultState, FaultsReport};
-pub(super) use schedule::{Faults, Place};
+pub(super) use schedule::{Faults, Opened, Place, Strike};
 pub use scope::{Connections, Scope};
 pub use stream::{RightClose, StreamFault};
 pub use subscription::SubscriptionFault;
@@ -49,6 +52,12 @@ pub enum FaultKind {
     Stream(StreamFault),
     /// REST answers.
     Rest(RestFault),
+    /// The candles themselves, and with them the truth.
+    Candle(CandleFault),
+    /// What is listed.
+    Universe(UniverseFault),
+    /// What the exchange tells of its time.
+    Clock(ClockFault),
 }
 
 /// Why a fault is refused.
@@ -68,6 +77,14 @@ pub enum FaultError {
         /// What is wrong, with what is allowed.
         reason: String,
     },
+    /// The exchange is not so that this can happen to it.
+    #[error("{kind}: {reason}")]
+    Impossible {
+        /// The kind.
+        kind: String,
+        /// Why not.
+        reason: String,
+    },
     /// One of several faults is wrong.
     #[error("fault {number} of {of}: {source}")]
     InList {
@@ -82,7 +99,15 @@ pub enum FaultError {
 }
 
 /// Names of the groups, as `kind` begins.
-const GROUPS: [&str; 4] = ["transport", "subscription", "stream", "rest"];
+const GROUPS: [&str; 7] = [
+    "transport",
+    "subscription",
+    "stream",
+    "rest",
+    "candle",
+    "universe",
+    "clock",
+];
 
 impl FaultKind {
     /// Reads `group.name` and the parameters.
@@ -93,8 +118,47 @@ impl FaultKind {
             "subscription" => Self::Subscription(member(kind, name, parameters)?),
             "stream" => Self::Stream(member(kind, name, parameters)?),
             "rest" => Self::Rest(member(kind, name, parameters)?),
+            "candle" => Self::Candle(member(kind, name, parameters)?),
+            "universe" => Self::Universe(member(kind, name, parameters)?),
+            "clock" => Self::Clock(member(kind, name, parameters)?),
             _ => return Err(FaultError::UnknownGroup(format!("\"{kind}\""))),
         })
+    }
+
+    /// A fault of transport.
+    pub(super) fn transport(&self) -> Option<&TransportFault> {
+        if let Self::Transport(fault) = self {
+            Some(fault)
+        } else {
+            None
+        }
+    }
+
+    /// A fault of subscriptions.
+    pub(super) fn subscription(&self) -> Option<&SubscriptionFault> {
+        if let Self::Subscription(fault) = self {
+            Some(fault)
+        } else {
+            None
+        }
+    }
+
+    /// A fault of candle events.
+    pub(super) fn stream(&self) -> Option<&StreamFault> {
+        if let Self::Stream(fault) = self {
+            Some(fault)
+        } else {
+            None
+        }
+    }
+
+    /// A fault of REST.
+    pub(super) fn rest(&self) -> Option<&RestFault> {
+        if let Self::Rest(fault) = self {
+            Some(fault)
+        } else {
+            None
+        }
     }
 
     /// Its group and, tagged with its name, its parameters.
@@ -104,16 +168,22 @@ impl FaultKind {
             Self::Subscription(fault) => (GROUPS[1], serde_json::to_value(fault)),
             Self::Stream(fault) => (GROUPS[2], serde_json::to_value(fault)),
             Self::Rest(fault) => (GROUPS[3], serde_json::to_value(fault)),
+            Self::Candle(fault) => (GROUPS[4], serde_json::to_value(fault)),
+            Self::Universe(fault) => (GROUPS[5], serde_json::to_value(fault)),
+            Self::Clock(fault) => (GROUPS[6], serde_json::to_value(fault)),
         }
     }
 
-    /// A parameter out of its range.
-    fn check(&self) -> Result<(), String> {
+    /// A parameter out of its range, or a scope that means nothing for it.
+    fn check(&self, scope: &Scope) -> Result<(), String> {
         match self {
             Self::Transport(fault) => fault.check(),
             Self::Subscription(fault) => fault.check(),
             Self::Stream(fault) => fault.check(),
             Self::Rest(fault) => fault.check(),
+            Self::Candle(fault) => fault.check(scope),
+            Self::Universe(fault) => fault.check(scope),
+            Self::Clock(fault) => fault.check(scope),
         }
     }
 
@@ -123,6 +193,8 @@ impl FaultKind {
             Self::Transport(fault) => fault.scope_fields(),
             Self::Subscription(_) | Self::Stream(_) => &scope::ALL,
             Self::Rest(_) => &["path", "symbol", "interval"],
+            Self::Candle(_) | Self::Universe(_) => &["symbol", "interval"],
+            Self::Clock(_) => &["path"],
         }
     }
 }
@@ -229,7 +301,7 @@ impl Fault {
         let fields = self.kind.scope_fields();
         let checked = self
             .kind
-            .check()
+            .check(&self.scope)
             .and_then(|()| self.scope.check())
             .and_then(
                 |()| match self.scope.place_fields().find(|f| !fields.contains(f)) {

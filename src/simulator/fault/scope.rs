@@ -138,7 +138,7 @@ impl Scope {
     }
 
     /// Begin and end when it is told at `now`.
-    pub(super) fn window(&self, now: TimeMs) -> (TimeMs, Option<TimeMs>) {
+    pub(in crate::simulator) fn window(&self, now: TimeMs) -> (TimeMs, Option<TimeMs>) {
         let from = match (self.from_ms, self.after_ms) {
             (Some(from), _) => TimeMs::new(from),
             (None, after) => now.plus_ms(after.unwrap_or(0)),
