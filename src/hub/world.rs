@@ -101,6 +101,8 @@ pub(super) struct World {
     last_change: HashMap<SeriesKey, Seq>,
     recent: VecDeque<Arc<Logged>>,
     kept: usize,
+    /// Every perpetual the exchange trades; empty: not known yet.
+    tradable: Arc<BTreeSet<Symbol>>,
     pub(super) status: FeedStatus,
     /// Counts batches: what was built from one version holds for it.
     version: u64,
@@ -116,6 +118,7 @@ impl World {
             last_change: HashMap::new(),
             recent: VecDeque::new(),
             kept: kept.max(1),
+            tradable: published.tradable.clone(),
             status: published.status,
             version: 0,
         };
@@ -217,6 +220,7 @@ impl World {
                     .events
                     .push(Event::Ended(key.clone(), items::ended(key))),
                 Item::Symbols { added, removed } => self.take_symbols(added, removed, news),
+                Item::Tradable(tradable) => self.tradable = tradable.clone(),
                 Item::Status(status) => {
                     news.status |= differs(&self.status, status);
                     self.status = *status;

@@ -80,6 +80,7 @@ impl Log {
                 | Write::Scheduler(_)
                 | Write::Ended(_)
                 | Write::Symbols { .. }
+                | Write::Tradable(_)
                 | Write::Status(_) => {}
             }
         }

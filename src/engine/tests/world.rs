@@ -186,7 +186,11 @@ impl World {
                 }
                 Effect::Refreshed(key, outcome) => self.refreshed.push((key, outcome)),
                 Effect::Write(
-                    Write::Turn(_) | Write::Scheduler(_) | Write::Ended(_) | Write::Symbols { .. },
+                    Write::Turn(_)
+                    | Write::Scheduler(_)
+                    | Write::Ended(_)
+                    | Write::Symbols { .. }
+                    | Write::Tradable(_),
                 )
                 | Effect::Watch(_) => {}
             }

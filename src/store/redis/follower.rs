@@ -306,6 +306,7 @@ impl Follower {
                 for key in &self.watched.series {
                     loaded.series.entry(key.clone()).or_default(); // told before its first status was kept
                 }
+                loaded.tradable = self.watched.tradable.clone();
                 let loaded = Loaded {
                     results: self.fresh(dialed.results),
                     at: self
@@ -469,8 +470,12 @@ impl Follower {
         let added: Vec<_> = now.difference(&before).cloned().collect();
         let removed: Vec<_> = before.difference(&now).cloned().collect();
         let changed = !added.is_empty() || !removed.is_empty();
+        let tradable = &self.watched.tradable;
+        // An engine that has just begun does not know it yet.
+        let is_other = !tradable.is_empty() && *tradable != *self.shared.view.published().tradable;
         Heard {
             symbols: changed.then_some((added, removed)),
+            tradable: is_other.then(|| Arc::new(tradable.clone())),
             ..Heard::default()
         }
     }

@@ -23,6 +23,7 @@ mod shared;
 mod silence;
 mod take_over;
 mod verbs;
+mod wants;
 mod wire;
 mod writer;
 
@@ -245,6 +246,9 @@ impl RedisStore {
             answers: self.answers.clone(),
             tasks: tasks.clone(),
         };
+        let interest = self.shared.view.interest().clone();
+        let share = wants::share(interest, self.shared.settings.clone(), tasks.clone());
+        tasks.spawn("redis interest", share);
         let shared = self.shared.clone();
         let follower = Follower::new(shared, dialer, readers, clock, arrivals, tasks.clone());
         tasks.spawn("redis follower", follower.run(arrived, words));
