@@ -141,6 +141,7 @@ impl UniverseReader {
                     Some(asked) = starts.recv(), if self.asked.is_none() => self.take_start(asked).await,
                     () = self.ties.listing_news.notified() => self.pace.hint(Hint::Changed),
                     () = self.ties.interest.changed() => {}
+                    () = self.ties.interest.unknown_named() => self.pace.hint(Hint::UnknownName),
                     () = tokio::time::sleep(pause) => {}
                 }
                 self.roll.heed(&self.ties.interest.wanted(Mono::now()));
@@ -156,12 +157,11 @@ impl UniverseReader {
     /// What the exchange is to be asked now.
     fn next_reading(&mut self) -> OnItsWay {
         let now = Mono::now();
-        let scope = if self.asked.is_some() {
-            Scope::Both
-        } else if now < self.not_before {
-            return None;
-        } else {
-            self.pace.due(now, self.ties.clock.speed())?
+        let scope = match &self.asked {
+            Some(asked) if asked.names == Names::MustTrade => Scope::Both, // somebody waits
+            _ if now < self.not_before => return None,
+            Some(_) => Scope::Both,
+            None => self.pace.due(now, self.ties.clock.speed())?,
         };
         self.pace.asked(scope);
         Some(reading::read(self.ties.exchange.clone(), scope).boxed())
@@ -195,7 +195,9 @@ impl UniverseReader {
         if let Some(unsaid) = self.complaints.due(Mono::now()) {
             tracing::warn!(error = %failure, unsaid, "the exchange's listing cannot be had; trying on");
         }
-        if let Some(asked) = self.asked.take() {
+        self.pace.hint(Hint::Changed); // if one was to be heeded, it still is
+        let waits = |asked: &mut StartAsked| asked.names == Names::MustTrade;
+        if let Some(asked) = self.asked.take_if(waits) {
             let _ = asked.answer.send(Err(failure.into()));
         }
         Ok(())

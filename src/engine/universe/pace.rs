@@ -80,7 +80,7 @@ impl Pace {
         match (figures, listing) {
             (true, _) => Some(Scope::Figures),
             (false, true) => Some(Scope::Listing),
-            (false) => None,
+            (false, false) => None,
         }
     }
 
@@ -209,6 +209,9 @@ mod tests {
         assert!(!pace.is_ranking_due(at(3_600_999), 1.0));
         assert_eq!(pace.due(at(3_601_000), 1.0), Some(Scope::Both));
         assert!(read_at(1_000).is_ranking_due(at(61_000), 60.0));
-        assert!(!read_at(1_000).is_ranking_due(at(10_999), 3_600.0), "the floor");
+        assert!(
+            !read_at(1_000).is_ranking_due(at(10_999), 3_600.0),
+            "the floor"
+        );
     }
 }

@@ -59,15 +59,20 @@ impl Roll {
     ) -> Result<(), WatchListError> {
         self.listing.take(rows, now)?;
         self.rank();
-        if let WatchList::Top(count) = self.in_force
-            && !self.list.is_empty()
+        if self.has_list()
+            && let WatchList::Top(count) = self.in_force
         {
-            let room = count.saturating_sub(self.list.len());
-            let joins: Vec<_> = self.first(count).filter(|s| !self.list.contains(*s)).collect();
-            let joins: Vec<_> = joins.into_iter().take(room).cloned().collect();
-            self.list.extend(joins);
+            self.fill_up(count);
         }
         Ok(())
+    }
+
+    fn fill_up(&mut self, count: usize) {
+        let room = count.saturating_sub(self.list.len());
+        let new = self.first(count).filter(|one| !self.list.contains(*one));
+        let mut joins: Vec<_> = new.cloned().collect();
+        joins.sort_by_key(|symbol| self.ranks.get(symbol).copied());
+        self.list.extend(joins.into_iter().take(room));
     }
 
     /// Takes in the last 24 hours. Ranks move, the list does not.
@@ -187,7 +192,7 @@ impl Roll {
         }
         let joins: Vec<_> = self.first(count).cloned().collect();
         let (ranks, wanted) = (&self.ranks, &self.wanted);
-        let near = |symbol| ranks.get(symbol).is_some_and(|rank| rank * 5 <= count * 6);
+        let near = |symbol: &Symbol| ranks.get(symbol).is_some_and(|rank| rank * 5 <= count * 6);
         self.list
             .retain(|symbol| near(symbol) || wanted.contains(symbol));
         self.list.extend(joins);
@@ -230,7 +235,10 @@ impl Roll {
 
     /// Every perpetual that trades, whatever its quote asset.
     pub(super) fn tradable(&self) -> BTreeSet<Symbol> {
-        self.listing.trading().map(|one| one.symbol.clone()).collect()
+        self.listing
+            .trading()
+            .map(|one| one.symbol.clone())
+            .collect()
     }
 
     /// Whether the listing must be read again soon.

@@ -22,7 +22,9 @@ pub enum WatchListError {
     #[error("the exchange lists no trading perpetual to watch")]
     Empty,
     /// Too few rows to be believed.
-    #[error("the exchange's listing has only {rows} rows where it had {before}; it is not believed")]
+    #[error(
+        "the exchange's listing has only {rows} rows where it had {before}; it is not believed"
+    )]
     Torn {
         /// Rows it has.
         rows: usize,
