@@ -33,6 +33,9 @@ const DRAIN: Duration = Duration::from_millis(4_500);
 /// Plain HTTP connections at a time, readers of the feed not counted.
 const MAX_HTTP_CONNECTIONS: usize = 4_096;
 
+/// One round trip to the exchange and what it may wait behind; who asks has no more patience than that.
+const FIRST_RESULT_WITHIN: Duration = Duration::from_secs(5);
+
 /// What `demo` simulates.
 #[derive(Debug, Clone)]
 pub struct DemoSettings {
@@ -332,6 +335,7 @@ fn hub_settings(config: &Config) -> HubSettings {
     let mut settings = HubSettings::new(config.watch.intervals.value.clone());
     settings.limits.max_streams = config.limits.max_streams.value;
     settings.limits.client_messages_per_s = config.limits.client_messages_per_s.value;
+    settings.limits.max_watched = config.watch.max_watched.value;
     settings.limits.slow_bytes = config.limits.slow_bytes.value;
     settings.limits.replay_max = config.limits.replay_max.value;
     settings
@@ -360,6 +364,7 @@ fn http_settings(config: &Config, rooms: Rooms) -> HttpSettings {
         },
         start_disabled: !config.scheduler.enabled.value,
         max_watched: config.watch.max_watched.value,
+        first_result_within: FIRST_RESULT_WITHIN,
         admin_token: token.map(|token| AdminToken::new(token.expose())),
     }
 }

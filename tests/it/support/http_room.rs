@@ -239,6 +239,7 @@ fn settings(origins: &[&str]) -> HttpSettings {
         redis: RedisNeed::None,
         start_disabled: false,
         max_watched: 600,
+        first_result_within: Duration::from_secs(5),
         admin_token: None,
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use hamacast::clock::ExchangeClock;
-use hamacast::hub::{Connecting, Form, Hub, HubSettings, Tables};
+use hamacast::hub::{Asker, Connecting, Form, Hub, HubSettings, Tables};
 use hamacast::market::{Interval, OpenTime, SeriesStatus};
 use hamacast::signal::{ChangeBody, Recommendation, SignalResult, Source};
 use hamacast::store::{Batch, Store, Write};
@@ -231,9 +231,18 @@ async fn upgrade(mut socket: TcpStream, peer: SocketAddr, hub: Hub) {
     let connecting = Connecting {
         mode,
         streams: streams.map(str::to_owned).collect(),
+        asker: asker(&text),
         peer: peer.ip(),
     };
     hub.accept(socket, rest, connecting);
+}
+
+/// This machine, or the address a header names.
+fn asker(head: &str) -> Asker {
+    let named = head.lines().find_map(|line| line.strip_prefix("x-asker: "));
+    named.map_or(Asker::Exempt, |address| {
+        Asker::Address(address.parse().unwrap())
+    })
 }
 
 /// A client that speaks the feed's JSON.
