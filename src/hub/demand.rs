@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Mono;
 use crate::market::{SeriesKey, SeriesStatus, Symbol};
-use crate::store::{Noted, Store};
+use crate::store::{Noted, Published, Store};
 
 /// How long it is remembered that a contract was asked for: longer than anybody waits for its first result.
 const ASKED_LATELY_MS: u64 = 60_000;
@@ -89,28 +89,25 @@ impl Demand {
     /// # Errors
     /// `Denied`.
     pub fn ask(&self, asker: Asker, series: &[SeriesKey], now: Mono) -> Result<(), Denied> {
-        let (store, interest) = (&self.0.store, self.0.store.interest());
-        let published = store.published();
+        let published = self.0.store.published();
         let is_watched = |key: &SeriesKey| published.results.contains_key(key);
-        if !series.iter().all(is_watched) {
-            let mut asked = self.asked();
-            let wanted = interest.wanted(now);
-            let new: BTreeSet<&Symbol> = series
-                .iter()
-                .filter(|key| !is_watched(key))
-                .map(|key| &key.symbol)
-                .filter(|symbol| !wanted.contains(symbol))
-                .collect();
-            if !new.is_empty() {
-                self.has_room(&wanted, new.len())?;
-                asked.count(asker, new.len(), self.0.per_hour, now)?;
-                asked.note(new, now);
-            }
+        if series.iter().all(is_watched) {
+            return self.want(series, now);
         }
-        match interest.want(series.iter().cloned(), now) {
-            Noted::All => Ok(()),
-            Noted::Full => Err(Denied::Full(self.0.max_watched)),
+        let mut asked = self.asked(); // until it is wanted: who asks for the same meanwhile is not counted for it
+        let wanted = self.0.store.interest().wanted(now);
+        let new: BTreeSet<&Symbol> = series
+            .iter()
+            .filter(|key| !is_watched(key))
+            .map(|key| &key.symbol)
+            .filter(|symbol| !wanted.contains(symbol))
+            .collect();
+        if !new.is_empty() {
+            self.has_room(&published, &wanted, new.len())?;
+            asked.count(asker, new.len(), self.0.per_hour, now)?;
+            asked.note(new, now);
         }
+        self.want(series, now)
     }
 
     /// When a contract that nobody watched was last asked for; none when that is long ago.
@@ -124,8 +121,19 @@ impl Demand {
         let _ = self.0.store.interest().want(series, now);
     }
 
-    fn has_room(&self, wanted: &BTreeSet<Symbol>, new: usize) -> Result<(), Denied> {
-        let published = self.0.store.published();
+    fn want(&self, series: &[SeriesKey], now: Mono) -> Result<(), Denied> {
+        match self.0.store.interest().want(series.iter().cloned(), now) {
+            Noted::All => Ok(()),
+            Noted::Full => Err(Denied::Full(self.0.max_watched)),
+        }
+    }
+
+    fn has_room(
+        &self,
+        published: &Published,
+        wanted: &BTreeSet<Symbol>,
+        new: usize,
+    ) -> Result<(), Denied> {
         let watched = published.results.iter();
         let watched = watched.filter(|(_, result)| result.status != SeriesStatus::Ended);
         let mut taken: BTreeSet<&Symbol> = watched.map(|(key, _)| &key.symbol).collect();
@@ -196,5 +204,78 @@ fn network(address: IpAddr) -> IpAddr {
             let mask = u128::MAX << (u128::BITS - NETWORK_BITS);
             Ipv6Addr::from_bits(address.to_bits() & mask).into()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: u64 = 60_000;
+
+    fn at(address: &str) -> Asker {
+        Asker::Address(address.parse().unwrap())
+    }
+
+    fn count(asked: &mut Asked, asker: Asker, new: usize, minute: u64) -> Option<u64> {
+        let outcome = asked.count(asker, new, 20, Mono::from_ms(minute * MINUTE));
+        outcome.err().map(|denied| match denied {
+            Denied::TooMany { retry_after_s, .. } => retry_after_s,
+            Denied::Full(_) => unreachable!("it counts nothing but addresses"),
+        })
+    }
+
+    #[test]
+    fn an_address_has_twenty_new_contracts_in_any_hour() {
+        let mut asked = Asked::default();
+        let stranger = at("203.0.113.7");
+        assert_eq!(count(&mut asked, stranger, 5, 0), None);
+        assert_eq!(count(&mut asked, stranger, 15, 30), None);
+        assert_eq!(
+            count(&mut asked, stranger, 1, 59),
+            Some(60),
+            "the first is 59 minutes old"
+        );
+        assert_eq!(count(&mut asked, stranger, 5, 60), None);
+        assert_eq!(count(&mut asked, stranger, 1, 60), Some(30 * 60));
+        assert_eq!(
+            count(&mut asked, stranger, 21, 200),
+            Some(3_600),
+            "never at once"
+        );
+        assert_eq!(
+            count(&mut asked, stranger, 20, 200),
+            None,
+            "a refusal counts nothing"
+        );
+    }
+
+    #[test]
+    fn addresses_count_apart_and_those_of_one_ipv6_network_together() {
+        let mut asked = Asked::default();
+        assert_eq!(count(&mut asked, at("203.0.113.7"), 20, 0), None);
+        assert_eq!(count(&mut asked, at("203.0.113.8"), 20, 0), None);
+        assert!(count(&mut asked, at("::ffff:203.0.113.8"), 1, 0).is_some());
+        assert_eq!(count(&mut asked, at("2001:db8:0:1::1"), 20, 0), None);
+        assert!(count(&mut asked, at("2001:db8:0:1:ffff::2"), 1, 0).is_some());
+        assert_eq!(count(&mut asked, at("2001:db8:0:2::1"), 20, 0), None);
+        assert_eq!(count(&mut asked, Asker::Exempt, 500, 0), None);
+    }
+
+    #[test]
+    fn addresses_are_bounded_and_forgotten_after_an_hour() {
+        let mut asked = Asked::default();
+        for n in 0..u32::try_from(MAX_ADDRESSES).unwrap() {
+            let address = Asker::Address(std::net::Ipv4Addr::from_bits(n).into());
+            assert_eq!(count(&mut asked, address, 1, 0), None);
+        }
+        assert!(count(&mut asked, at("203.0.113.7"), 1, 59).is_some());
+        assert_eq!(
+            count(&mut asked, at("0.0.0.1"), 1, 59),
+            None,
+            "known already"
+        );
+        assert_eq!(count(&mut asked, at("203.0.113.7"), 1, 60), None);
+        assert_eq!(asked.by_address.len(), 2);
     }
 }

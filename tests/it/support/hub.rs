@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -132,6 +133,20 @@ impl TestHub {
     pub(crate) async fn client(&self, path: &str) -> Client {
         let socket = TcpStream::connect(self.address).await.unwrap();
         Client::over(socket, path).await
+    }
+
+    /// As `client`, from another address than this machine's.
+    pub(crate) async fn client_from(&self, address: &str, path: &str) -> Client {
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        let mut request = format!("ws://localhost{path}")
+            .into_client_request()
+            .unwrap();
+        let headers = request.headers_mut();
+        headers.insert("x-asker", address.parse().unwrap());
+        let (socket, _) = tokio_tungstenite::client_async(request, socket)
+            .await
+            .unwrap();
+        Client { socket, next_id: 0 }
     }
 
     /// A socket behind its handshake, for bytes no client library would send.
