@@ -56,6 +56,7 @@ impl Shard {
             }
             if let Topic::Signal(key) | Topic::Hama(key) = &topic
                 && self.world.newest(key).is_none()
+                && !self.world.trades(&key.symbol)
             {
                 bad.symbols.push(quoted(key.symbol.as_str()));
                 continue;

@@ -76,10 +76,9 @@ impl Interest {
     pub fn want(&self, series: impl IntoIterator<Item = SeriesKey>, now: Mono) -> Noted {
         let until = self.latest(now);
         let mut wants = self.wants();
-        wants.forget_expired(now);
         let (mut noted, mut is_new) = (Noted::All, false);
         for key in series {
-            match wants.note(key, until) {
+            match wants.note(key, until, now) {
                 Place::New(_) => is_new = true,
                 Place::Known(_) => {}
                 Place::None => noted = Noted::Full,
@@ -156,14 +155,13 @@ impl Interest {
     pub(super) fn hear(&self, heard: impl IntoIterator<Item = (SeriesKey, Mono)>, now: Mono) {
         let latest = self.latest(now);
         let mut wants = self.wants();
-        wants.forget_expired(now);
         let mut is_new = false;
         for (key, until) in heard {
             let until = until.min(latest);
             if until <= now {
                 continue;
             }
-            match wants.note(key, until) {
+            match wants.note(key, until, now) {
                 Place::New(want) => (want.told, is_new) = (until, true),
                 Place::Known(want) => want.told = want.told.max(until),
                 Place::None => {}
@@ -209,8 +207,12 @@ enum Place<'a> {
 }
 
 impl Wants {
-    fn note(&mut self, key: SeriesKey, until: Mono) -> Place<'_> {
-        let is_full = self.0.len() >= MAX_CONTRACTS;
+    fn note(&mut self, key: SeriesKey, until: Mono, now: Mono) -> Place<'_> {
+        let mut is_full = self.0.len() >= MAX_CONTRACTS;
+        if is_full && !self.0.contains_key(&key.symbol) {
+            self.forget_expired(now);
+            is_full = self.0.len() >= MAX_CONTRACTS;
+        }
         match self.0.entry(key.symbol) {
             Entry::Vacant(_) if is_full => Place::None,
             Entry::Vacant(entry) => {
@@ -220,9 +222,15 @@ impl Wants {
                 Place::New(want)
             }
             Entry::Occupied(entry) => {
-                let want = entry.into_mut().entry(key.interval).or_default();
+                let series = entry.into_mut();
+                let was_wanted = series.values().any(|want| want.until > now);
+                let want = series.entry(key.interval).or_default();
                 want.until = want.until.max(until);
-                Place::Known(want)
+                if was_wanted {
+                    Place::Known(want)
+                } else {
+                    Place::New(want)
+                }
             }
         }
     }

@@ -27,6 +27,7 @@ mod hub_resume;
 mod hub_seams;
 mod hub_sockets;
 mod hub_storm;
+mod on_demand;
 mod openapi;
 mod redis_away;
 mod redis_cache;

@@ -94,11 +94,11 @@ pub struct Part {
 impl RedisStore {
     /// A store that has read nothing yet; `follow` makes it begin.
     pub fn new(settings: RedisSettings) -> Self {
-        let view = Arc::new(MemoryStore::new(KEPT_CHANGES));
+        let view = MemoryStore::new(KEPT_CHANGES).wanted_for(settings.wanted_for);
         let name = EngineId::random();
         Self {
             answers: Arc::new(Answers::new(name.as_str())),
-            shared: Arc::new(Shared::new(settings, view, name)),
+            shared: Arc::new(Shared::new(settings, Arc::new(view), name)),
         }
     }
 
