@@ -137,7 +137,8 @@ impl App {
                 let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
                 tasks.spawn("store writer", view.clone().write_all(inbox, readers));
                 let settings = engine_settings(config);
-                engine::start(settings, exchange, clock, writes, None, tasks)
+                let interest = store.interest().clone();
+                engine::start(settings, exchange, clock, writes, None, interest, tasks)
             }
         };
         let draining = CancellationToken::new();
@@ -298,7 +299,16 @@ fn join(
     let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
     let ties = redis.join(part, inbox, readers, clock, tasks);
     let voice = Some(ties.voice);
-    let local = engine::start(settings, exchange, clock.clone(), writes, voice, tasks);
+    let interest = redis.view().interest().clone();
+    let local = engine::start(
+        settings,
+        exchange,
+        clock.clone(),
+        writes,
+        voice,
+        interest,
+        tasks,
+    );
     let hubs = engine::serve_hubs(
         local.clone(),
         redis.clone(),
@@ -372,6 +382,7 @@ fn engine_settings(config: &Config) -> EngineSettings {
     };
     EngineSettings {
         operation,
+        max_watched: config.watch.max_watched.value,
         sweep_every: config.scheduler.interval.value,
         ..EngineSettings::new(watch_list, config.watch.intervals.value.clone())
     }

@@ -21,7 +21,8 @@ impl Engine {
             return;
         }
         let first = self.sweeps.figures().next_at.is_none();
-        if self.sweeps.begin(self.symbols.iter().cloned(), now) && first {
+        let symbols: Vec<_> = self.symbols_in_trade().collect();
+        if self.sweeps.begin(symbols.into_iter(), now) && first {
             tracing::info!(
                 "HAMA scheduler started: {} symbols, every {}",
                 self.symbols.len(),

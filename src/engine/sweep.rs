@@ -177,6 +177,16 @@ impl Sweeps {
         }
     }
 
+    /// These contracts are not swept any more; those that are still waiting for it are none of the running sweep's.
+    pub(super) fn leave_out(&mut self, gone: &[Symbol], now: &Moment) {
+        if let Some(running) = &mut self.running {
+            let before = running.waiting.len();
+            running.waiting.retain(|symbol| !gone.contains(symbol));
+            running.progress.total -= before - running.waiting.len();
+        }
+        self.end_when_done(now);
+    }
+
     /// The next contract, while there is room for a read. Those that are `warming` are left for later, for a while.
     pub(super) fn next(
         &mut self,
@@ -240,6 +250,13 @@ impl Sweeps {
         if done % PROGRESS_EVERY == 0 || done == total {
             tracing::info!("HAMA refresh progress (刷新进度): {done}/{total}");
         }
+        self.end_when_done(now);
+    }
+
+    /// The running sweep ends with its last contract.
+    fn end_when_done(&mut self, now: &Moment) {
+        let Some(running) = &self.running else { return };
+        let SweepProgress { done, total } = running.progress;
         if done < total {
             return;
         }

@@ -5,6 +5,7 @@ mod repair;
 mod storm;
 mod sweep;
 mod turns;
+mod universe;
 mod voice;
 mod world;
 

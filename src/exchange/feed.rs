@@ -71,6 +71,24 @@ pub enum FeedEvent {
         /// When the exchange says it sent this.
         event_time: TimeMs,
     },
+    /// The exchange has news of a contract: listed, settled, brackets changed. Of several the newest is told.
+    Listing {
+        /// Which, as the exchange writes it.
+        symbol: String,
+        /// Its status, as the exchange writes it.
+        status: String,
+    },
+    /// Acknowledged, and silent while others deliver, or for far longer than its habit (hazards 7, 10). Said once,
+    /// until `Heard`.
+    Mute {
+        /// Which series.
+        key: SeriesKey,
+    },
+    /// A series that was mute delivers again, over whatever connection; its event follows.
+    Heard {
+        /// Which series.
+        key: SeriesKey,
+    },
     /// A closed candle of this series was lost because the queue was full: read the series from REST.
     Refused {
         /// Whose.

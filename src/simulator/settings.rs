@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::fault::{Fault, FaultError};
 use crate::market::{Interval, TimeMs};
 
 /// Which table of request weights is charged for candles.
@@ -56,6 +57,8 @@ pub struct SimulatorSettings {
     pub pong_timeout: Duration,
     /// Real time after which a stream connection is cut.
     pub max_age: Duration,
+    /// What goes wrong, from the start on; relative times count from there.
+    pub faults: Vec<Fault>,
 }
 
 /// Why a simulated exchange did not start.
@@ -88,6 +91,12 @@ pub enum SimulatorError {
         /// What is wrong, with the line's number.
         reason: String,
     },
+    /// A fault that cannot be.
+    #[error("{error}")]
+    Fault {
+        /// Which, and what is allowed.
+        error: FaultError,
+    },
     /// The address cannot be listened on.
     #[error("{address}: cannot listen: {source}")]
     Listen {
@@ -103,7 +112,10 @@ impl SimulatorError {
     /// Whether the user's settings or files are at fault rather than the machine.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Setting { .. } | Self::Unreadable { .. } | Self::BadFile { .. } => true,
+            Self::Setting { .. }
+            | Self::Unreadable { .. }
+            | Self::BadFile { .. }
+            | Self::Fault { .. } => true,
             Self::Listen { .. } => false,
         }
     }
@@ -125,6 +137,7 @@ impl Default for SimulatorSettings {
             ping_every: Duration::from_secs(180),
             pong_timeout: Duration::from_secs(600),
             max_age: Duration::from_secs(24 * 3_600),
+            faults: Vec::new(),
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::World;
 use super::bar::Bar;
-use super::catalogue::ContractId;
+use super::catalogue::{Catalogue, Contract};
 use super::routes::{CandleKind, Form, StreamKey};
 use super::wire::{self, Closed};
 use crate::clock::Mono;
@@ -25,6 +25,8 @@ pub(super) type Batch = Vec<Utf8Bytes>;
 /// Pushes that may wait for a connection: 16 s at 250 ms. Then it is cut off.
 pub(super) const QUEUE_BATCHES: usize = 64;
 const TICKERS_EVERY_MS: u64 = 1_000;
+/// Events are written once for all who listen: the path that faults of the clock are asked by.
+const MARKET_PATH: &str = "/market";
 
 /// Who listens to what.
 #[derive(Debug, Default)]
@@ -62,6 +64,13 @@ struct Live {
 enum Pass {
     Closes,
     ClosesAndOpen,
+}
+
+/// One instant, true and as the exchange's clock tells it.
+#[derive(Debug, Clone, Copy)]
+struct Instants {
+    now: TimeMs,
+    told: TimeMs,
 }
 
 impl Streams {
@@ -172,17 +181,23 @@ fn until_close(world: &World) -> Option<Duration> {
 impl Registry {
     fn pass(&mut self, world: &World, pass: Pass) {
         let now = world.clock.now();
+        let at = Instants {
+            now,
+            told: world.skews.told(now, MARKET_PATH),
+        };
+        let listed = world.market.catalogue();
         let mut outbox: BTreeMap<u64, Batch> = BTreeMap::new();
         for (key, live) in &mut self.live {
-            let StreamKey::Candles {
-                interval,
-                contract,
-                kind,
-            } = *key
-            else {
-                continue;
+            let events = match *key {
+                StreamKey::Candles {
+                    interval,
+                    contract,
+                    kind,
+                } => live.events(listed.get(contract), interval, kind, at, pass),
+                StreamKey::ContractInfo => live.contract_events(&listed, at),
+                StreamKey::Tickers => continue,
             };
-            for raw in live.events(world, interval, contract, kind, now, pass) {
+            for raw in events {
                 post(&mut outbox, &self.listeners, live, raw);
             }
         }
@@ -194,14 +209,13 @@ impl Registry {
             return;
         };
         let now = world.clock.now();
-        let contracts = world.catalogue.all().iter().filter(|c| c.is_trading());
+        let told = world.skews.told(now, MARKET_PATH);
+        let listed = world.market.catalogue();
+        let contracts = listed.all().iter().filter(|c| c.is_trading(now));
         let mut rows: Vec<Value> = contracts
-            .filter_map(|c| {
-                let day = c.candles.last_day(now, c.scale.tick)?;
-                Some(wire::ticker_event(c, &day, now))
-            })
+            .filter_map(|c| Some(wire::ticker_event(c, &c.last_day(now)?, told)))
             .collect();
-        rows.push(wire::coin_margined_event(now));
+        rows.push(wire::coin_margined_event(told));
         let mut outbox = BTreeMap::new();
         post(
             &mut outbox,
@@ -225,17 +239,27 @@ impl Registry {
 }
 
 impl Live {
-    /// The events due at `now`: every close that has passed, then the open candle if it changed.
+    /// What has changed of the contracts since the last pass.
+    fn contract_events(&mut self, listed: &Catalogue, at: Instants) -> Vec<String> {
+        let since = self.cursor.time();
+        self.cursor = OpenTime::at(at.now);
+        let contracts = listed.all().iter();
+        contracts
+            .flat_map(|c| c.life.changes(since, at.now).map(move |step| (c, step)))
+            .map(|(contract, step)| wire::contract_event(contract, step, at.told))
+            .collect()
+    }
+
+    /// The events due at `now`: every close that has passed, then the open candle if it changed and is traded.
     fn events(
         &mut self,
-        world: &World,
+        contract: &Contract,
         interval: Interval,
-        contract: ContractId,
         kind: CandleKind,
-        now: TimeMs,
+        at: Instants,
         pass: Pass,
     ) -> Vec<String> {
-        let contract = world.catalogue.get(contract);
+        let Instants { now, told } = at;
         let write = match kind {
             CandleKind::Kline => wire::kline_event,
             CandleKind::Continuous => wire::continuous_event,
@@ -243,24 +267,28 @@ impl Live {
         let mut events = Vec::new();
         let mut next = interval.after(self.cursor);
         while next.time() <= now {
-            if let Some(bar) = contract.candles.whole(interval, self.cursor) {
+            // As it was when it closed: what is revised later is told by REST alone.
+            let whole = contract
+                .candles
+                .closed_at(interval, self.cursor, next.time());
+            if let Some(bar) = whole {
                 events.push(write(
                     contract,
                     interval,
                     self.cursor,
                     &bar,
                     Closed::Yes,
-                    now,
+                    told,
                 ));
             }
             self.cursor = next;
             self.pushed = None;
             next = interval.after(next);
         }
-        if pass == Pass::Closes {
+        if pass == Pass::Closes || !contract.is_trading(now) {
             return events;
         }
-        let open = contract.candles.forming(interval, now, contract.scale.tick);
+        let open = contract.candles.forming(interval, now);
         if let Some(bar) = open.filter(|bar| self.pushed != Some(*bar)) {
             events.push(write(
                 contract,
@@ -268,7 +296,7 @@ impl Live {
                 self.cursor,
                 &bar,
                 Closed::No,
-                now,
+                told,
             ));
             self.pushed = Some(bar);
         }

@@ -36,6 +36,8 @@ struct Shared {
     news: Notify,
     /// The same, when it was asked for in this process.
     own_news: Notify,
+    /// A contract was asked for that nobody knows.
+    unknown: Notify,
 }
 
 /// What became of a want.
@@ -61,6 +63,7 @@ impl Interest {
             wants: Mutex::default(),
             news: Notify::new(),
             own_news: Notify::new(),
+            unknown: Notify::new(),
         }))
     }
 
@@ -107,6 +110,17 @@ impl Interest {
     /// task may wait, the engine's.
     pub async fn changed(&self) {
         self.0.news.notified().await;
+    }
+
+    /// Somebody asks for a name nobody knows: it may have been listed since the exchange was last asked.
+    pub fn unknown_name(&self) {
+        self.0.unknown.notify_one();
+    }
+
+    /// Resolves when `unknown_name` was called, once for all calls until somebody waits. One task may wait, the engine's,
+    /// which decides how often that is worth a look.
+    pub async fn unknown_named(&self) {
+        self.0.unknown.notified().await;
     }
 
     /// As `changed`, of what was asked for in this process alone: for the task that tells the others.

@@ -169,7 +169,7 @@ impl Storm {
                     }
                     self.writes.push(write);
                 }
-                Effect::Watch(_) | Effect::Refreshed(..) => {}
+                Effect::Watch(_) | Effect::ReadListing | Effect::Refreshed(..) => {}
             }
         }
     }

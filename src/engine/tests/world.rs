@@ -83,6 +83,12 @@ pub(super) struct World {
     pub(super) technicals: usize,
     /// As they were told last.
     pub(super) technical: Technical,
+    /// What was said of the watch list.
+    pub(super) of_the_list: Vec<Write>,
+    /// What the streams are to carry.
+    pub(super) followed: BTreeSet<SeriesKey>,
+    /// How often the listing was to be read anew.
+    pub(super) listings_asked: usize,
     /// How much was said so far, of whatever kind.
     pub(super) writes: usize,
     pub(super) first_write: Option<Write>,
@@ -128,6 +134,9 @@ impl World {
             refreshed: Vec::new(),
             technicals: 0,
             technical: Technical::default(),
+            of_the_list: Vec::new(),
+            followed: BTreeSet::new(),
+            listings_asked: 0,
             writes: 0,
             first_write: None,
         }
@@ -186,13 +195,11 @@ impl World {
                 }
                 Effect::Refreshed(key, outcome) => self.refreshed.push((key, outcome)),
                 Effect::Write(
-                    Write::Turn(_)
-                    | Write::Scheduler(_)
-                    | Write::Ended(_)
-                    | Write::Symbols { .. }
-                    | Write::Tradable(_),
-                )
-                | Effect::Watch(_) => {}
+                    write @ (Write::Ended(_) | Write::Symbols { .. } | Write::Tradable(_)),
+                ) => self.of_the_list.push(write),
+                Effect::Watch(keys) => self.followed = keys,
+                Effect::ReadListing => self.listings_asked += 1,
+                Effect::Write(Write::Turn(_) | Write::Scheduler(_)) => {}
             }
         }
     }

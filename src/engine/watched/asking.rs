@@ -27,6 +27,9 @@ const REPAIR_PAGE: i64 = 499;
 
 impl Watched {
     pub(super) fn status_at(&self, now: &Moment) -> SeriesStatus {
+        if self.link == Link::Ended {
+            return SeriesStatus::Ended;
+        }
         let ready =
             self.warm_up.is_none() && self.analyzer.candles() >= READY && self.link != Link::Never;
         let unsettled = self.series.hole().is_some() || self.overdue(now);
@@ -37,7 +40,7 @@ impl Watched {
             Link::Down { since } if now.mono.ms_since(since) >= STALE_AFTER_MS => {
                 SeriesStatus::Stale
             }
-            Link::Never | Link::Up(_) | Link::Down { .. } => {
+            Link::Never | Link::Up(_) | Link::Down { .. } | Link::Ended => {
                 if self.series.hole().is_some() || self.missing(now) {
                     SeriesStatus::Dirty
                 } else {

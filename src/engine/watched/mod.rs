@@ -31,7 +31,11 @@ use crate::store::Occasion;
 enum Link {
     Never,
     Up(ConnectionId),
-    Down { since: Mono },
+    Down {
+        since: Mono,
+    },
+    /// Never again: the contract no longer trades.
+    Ended,
 }
 
 /// A change that is computed and not yet told.
@@ -185,8 +189,15 @@ impl Watched {
     pub(super) fn connection(&self) -> Option<ConnectionId> {
         match self.link {
             Link::Up(connection) => Some(connection),
-            Link::Never | Link::Down { .. } => None,
+            Link::Never | Link::Down { .. } | Link::Ended => None,
         }
+    }
+
+    /// The contract no longer trades. What was said of it last stands, as ended; nothing more is read or said.
+    pub(super) fn end(&mut self, now: &Moment, out: &mut Vec<Effect>) {
+        self.link = Link::Ended;
+        self.asked = None;
+        self.tick(now, out);
     }
 
     /// `connection` carries the series from now on.

@@ -105,7 +105,8 @@ async fn h08_a_subscribed_series_delivers_open_and_closed_candles_from_below_mar
     assert_eq!(peer.path, "/market/stream");
     let asked = peer.acknowledge().await;
     assert_eq!(asked.method, "SUBSCRIBE");
-    assert_eq!(asked.names, ["btcusdt@kline_1m", "币安人生usdt@kline_1m"]);
+    let names = ["!contractInfo", "btcusdt@kline_1m", "币安人生usdt@kline_1m"];
+    assert_eq!(asked.names, names);
     assert_eq!(client.expect_up().await.len(), 2);
     peer.say(&event("BTCUSDT", OPEN_MS, NOW.ms(), false)).await;
     let FeedEvent::Open {
@@ -120,6 +121,25 @@ async fn h08_a_subscribed_series_delivers_open_and_closed_candles_from_below_mar
     assert_eq!((candle.open_time.ms(), candle.close), (OPEN_MS, 83_142.9));
     peer.say(&closed_event("币安人生USDT")).await;
     client.expect_close_of("币安人生USDT").await;
+}
+
+#[tokio::test]
+async fn h24_news_of_contracts_are_told_and_those_of_another_market_are_not() {
+    let server = StreamScript::start().await;
+    let mut client = Client::start(&server, keys(&["BTCUSDT"]));
+    let mut peer = server.accept_subscribed().await;
+    client.expect_up().await;
+    let news = r#"{"stream":"!contractInfo","data":{"e":"contractInfo","E":1791383650000,"s":"IOTAUSDT","ct":"PERPETUAL","dt":4133404800000,"ot":1569398400000,"cs":"SETTLING","st":1}}"#;
+    peer.say(&news.replace(r#""st":1"#, r#""st":2"#)).await;
+    peer.say(&closed_event("BTCUSDT")).await;
+    client.expect_close_of("BTCUSDT").await;
+    peer.say(news).await;
+    let told = FeedEvent::Listing {
+        symbol: "IOTAUSDT".into(),
+        status: "SETTLING".into(),
+    };
+    assert_eq!(client.next().await, told);
+    assert_eq!(client.streams.counts().bad(), 0);
 }
 
 #[tokio::test]
@@ -295,7 +315,7 @@ async fn h14_many_series_are_divided_over_connections_of_two_hundred() {
         up.extend(client.expect_up().await);
     }
     sizes.sort_unstable();
-    assert_eq!(sizes, [50, 200, 200]);
+    assert_eq!(sizes, [51, 200, 200], "news of contracts are a name too");
     assert_eq!(up, watched);
 }
 

@@ -12,9 +12,10 @@ use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
 };
 
+use super::Setup;
 use super::lost::Lost;
+use super::name::Names;
 use super::session::Session;
-use super::{Keys, Setup};
 use crate::backoff::Backoff;
 use crate::clock::Mono;
 use crate::exchange::FeedEvent;
@@ -39,11 +40,11 @@ pub(super) enum End {
 pub(super) struct Connection {
     setup: Arc<Setup>,
     tasks: Tasks,
-    part: watch::Receiver<Keys>,
+    part: watch::Receiver<Names>,
 }
 
 impl Connection {
-    pub(super) fn new(setup: Arc<Setup>, tasks: Tasks, part: watch::Receiver<Keys>) -> Self {
+    pub(super) fn new(setup: Arc<Setup>, tasks: Tasks, part: watch::Receiver<Names>) -> Self {
         Self { setup, tasks, part }
     }
 

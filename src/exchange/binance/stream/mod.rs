@@ -1,10 +1,11 @@
-//! The streams: which series go over which connection, and the pace at which connections are opened. One task owns the
+//! The streams: which names go over which connection, and the pace at which connections are opened. One task owns the
 //! division of the watched set; each connection is a task of its own that ends when nothing is left for it to carry.
 //! Says nothing about candles; what a frame means is `connection`'s and `message`'s.
 
 mod connection;
 mod lost;
 mod message;
+mod name;
 mod plan;
 mod session;
 mod subscriptions;
@@ -18,15 +19,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use self::connection::Connection;
+use self::name::{Names, names_for};
 use self::plan::{Plan, Slot};
 use super::Times;
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::{ConnectionId, FeedSender, StreamCounts, Streams};
 use crate::market::SeriesKey;
 use crate::tasks::Tasks;
-
-/// A set of series that may be replaced while it is being watched.
-type Keys = Arc<BTreeSet<SeriesKey>>;
 
 /// Where the streams are and how they are reached.
 #[derive(Debug)]
@@ -55,7 +54,7 @@ pub(super) fn start(
     tasks: &Tasks,
     feed: FeedSender,
 ) -> Streams {
-    let (wanted, watched) = watch::channel(Keys::default());
+    let (wanted, watched) = watch::channel(Arc::default());
     let counts = Arc::new(StreamCounts::default());
     let setup = Arc::new(Setup {
         host,
@@ -71,26 +70,30 @@ pub(super) fn start(
 }
 
 /// Keeps one connection task per slot of the plan, each told its own part of the watched set.
-async fn divide(setup: Arc<Setup>, tasks: Tasks, mut watched: watch::Receiver<Keys>) {
+async fn divide(
+    setup: Arc<Setup>,
+    tasks: Tasks,
+    mut watched: watch::Receiver<Arc<BTreeSet<SeriesKey>>>,
+) {
     let mut plan = Plan::default();
-    let mut parts: BTreeMap<Slot, watch::Sender<Keys>> = BTreeMap::new();
+    let mut parts: BTreeMap<Slot, watch::Sender<Names>> = BTreeMap::new();
     loop {
-        let wanted = Arc::clone(&watched.borrow_and_update());
+        let wanted = names_for(&watched.borrow_and_update());
         for slot in plan.change_to(&wanted) {
-            let keys = Arc::new(plan.keys(slot).clone());
-            if keys.is_empty() {
+            let names = Arc::new(plan.names(slot).clone());
+            if names.is_empty() {
                 plan.close(slot);
                 if let Some(part) = parts.remove(&slot) {
-                    part.send_replace(keys);
+                    part.send_replace(names);
                 }
                 continue;
             }
             match parts.entry(slot) {
                 Entry::Occupied(part) => {
-                    part.get().send_replace(keys);
+                    part.get().send_replace(names);
                 }
                 Entry::Vacant(free) => {
-                    let (part, its_part) = watch::channel(keys);
+                    let (part, its_part) = watch::channel(names);
                     free.insert(part);
                     let connection = Connection::new(Arc::clone(&setup), tasks.clone(), its_part);
                     tasks.spawn_short("exchange stream", connection.keep());

@@ -15,8 +15,9 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message as Frame};
 use super::connection::{End, Socket};
 use super::lost::Lost;
 use super::message::{self, CandleFrame, Message};
-use super::subscriptions::{Subscriptions, stream_name};
-use super::{Keys, Setup, whole_ms};
+use super::name::{Name, Names};
+use super::subscriptions::Subscriptions;
+use super::{Setup, whole_ms};
 use crate::clock::Mono;
 use crate::exchange::binance::row;
 use crate::exchange::{BadRow, ConnectionId, FeedEvent, Offered, StreamCounts};
@@ -37,7 +38,7 @@ const STAMP_AHEAD_MS: f64 = 60_000.0;
 pub(super) struct Session {
     setup: Arc<Setup>,
     socket: Socket,
-    part: watch::Receiver<Keys>,
+    part: watch::Receiver<Names>,
     id: ConnectionId,
     names: HashMap<String, SeriesKey>,
     subscriptions: Subscriptions,
@@ -53,7 +54,7 @@ pub(super) struct Session {
 type Step = Result<(), End>;
 
 impl Session {
-    pub(super) fn new(setup: Arc<Setup>, socket: Socket, mut part: watch::Receiver<Keys>) -> Self {
+    pub(super) fn new(setup: Arc<Setup>, socket: Socket, mut part: watch::Receiver<Names>) -> Self {
         let now = Mono::now();
         let times = setup.times;
         let wanted = Arc::clone(&part.borrow_and_update());
@@ -95,7 +96,7 @@ impl Session {
     }
 
     async fn turn(&mut self, tasks: &Tasks) -> Step {
-        if self.names.is_empty() {
+        if self.part.borrow().is_empty() {
             return Err(End::Finished); // given up while we connected
         }
         let now = Mono::now();
@@ -172,7 +173,8 @@ impl Session {
             return Err(End::Finished);
         }
         self.names.extend(names(&wanted));
-        self.names.retain(|_, key| wanted.contains(key));
+        self.names
+            .retain(|_, key| wanted.contains(&Name::Series(key.clone())));
         self.subscriptions.want(wanted);
         Ok(())
     }
@@ -215,6 +217,10 @@ impl Session {
             Ok(Message::Refused { code, message }) => {
                 Err(self.lost(Lost::Refused { code, message }))
             }
+            Ok(Message::Listing { symbol, status }) => {
+                self.offer(FeedEvent::Listing { symbol, status })
+            }
+            Ok(Message::ElsewhereListed | Message::Shutdown) => Ok(()),
             Err(_) => {
                 self.complain(|counts| &counts.unreadable, "unreadable message", text);
                 Ok(())
@@ -303,6 +309,13 @@ impl Session {
         }
     }
 
+    fn offer(&self, event: FeedEvent) -> Step {
+        match self.setup.feed.offer(event) {
+            Offered::Queued | Offered::Replaced | Offered::Outdated | Offered::Refused => Ok(()),
+            Offered::Gone => Err(End::Finished),
+        }
+    }
+
     /// Counts every bad event, speaks of them once a minute.
     fn complain(&mut self, counter: fn(&StreamCounts) -> &AtomicU64, what: &str, about: &str) {
         counter(&self.setup.counts).fetch_add(1, Ordering::Relaxed);
@@ -360,8 +373,7 @@ fn counter_of(bad: &BadRow) -> fn(&StreamCounts) -> &AtomicU64 {
     }
 }
 
-fn names(keys: &Keys) -> HashMap<String, SeriesKey> {
-    keys.iter()
-        .map(|key| (stream_name(key), key.clone()))
-        .collect()
+fn names(wanted: &Names) -> HashMap<String, SeriesKey> {
+    let series = |name: &Name| Some((name.wire(), name.series()?.clone()));
+    wanted.iter().filter_map(series).collect()
 }
