@@ -4,3 +4,4 @@
 mod feed;
 mod redis;
 mod rest;
+mod whole;
