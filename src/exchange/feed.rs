@@ -54,6 +54,14 @@ pub enum FeedEvent {
         /// For how long it had been silent, when that is why it was given up; else zero.
         silent_for: Duration,
     },
+    /// The connection lives and no longer carries these series: nobody wanted them any more. Those wanted again get
+    /// another `Up`.
+    Left {
+        /// Which connection.
+        connection: ConnectionId,
+        /// Which series.
+        keys: Arc<[SeriesKey]>,
+    },
     /// The newest state of a candle that is still forming.
     Open {
         /// Whose.

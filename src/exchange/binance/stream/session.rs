@@ -109,7 +109,11 @@ impl Session {
         loop {
             if let Err(end) = self.turn(tasks).await {
                 match &end {
-                    End::Finished => self.close().await,
+                    End::Finished => {
+                        let carried = self.subscriptions.carried();
+                        self.tell_left(&carried);
+                        self.close().await;
+                    }
                     End::Lost { why, .. } => self.tell_down(why),
                 }
                 return end;
@@ -291,8 +295,19 @@ impl Session {
         }
         self.candles.want(&wanted);
         self.health.keep(&wanted);
+        let before = self.subscriptions.carried();
         self.subscriptions.want(wanted);
-        Ok(())
+        let after = self.subscriptions.carried();
+        // What comes back before it was unsubscribed was never away, but for whoever was told that it left.
+        let back = after.iter().filter(|key| !before.contains(key));
+        let back: Arc<[SeriesKey]> = back.cloned().collect();
+        let left = before.iter().filter(|key| !after.contains(key));
+        let left: Vec<SeriesKey> = left.cloned().collect();
+        self.tell_left(&left);
+        match self.role {
+            Role::Carrying => self.tell_up(back),
+            Role::Proving | Role::Retired => Ok(()),
+        }
     }
 
     /// Reads what else has already arrived: at the top of a minute 200 closes come at once.
@@ -385,6 +400,18 @@ impl Session {
             code: why.code(),
             silent_for: why.silent_for(),
         });
+    }
+
+    /// These series are carried no longer, and no other connection has taken them over.
+    fn tell_left(&self, left: &[SeriesKey]) {
+        if !self.is_known || self.role == Role::Retired {
+            return;
+        }
+        let keys: Arc<[SeriesKey]> = left.into();
+        let connection = self.terms.id;
+        if !keys.is_empty() {
+            let _ = self.setup.feed.offer(FeedEvent::Left { connection, keys });
+        }
     }
 
     fn on_candle(&mut self, frame: &CandleFrame<'_>) -> Step {
