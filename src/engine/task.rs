@@ -17,6 +17,7 @@ use super::handle::{EngineHandle, EngineInfo, Universe};
 use super::moment::Moment;
 use super::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
 use super::settings::EngineSettings;
+use super::timekeeper::TimeKeeper;
 use super::universe::{Listed, StartAsked, UniverseReader};
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::{Exchange, FeedQueue, Streams, feed_queue};
@@ -75,6 +76,11 @@ pub fn start(
         answers: event_sender.clone(),
     };
     tasks.spawn("candle fetcher", fetcher.run(job_receiver, tasks.clone()));
+    let keeper = TimeKeeper {
+        exchange: exchange.clone(),
+        clock: clock.clone(),
+    };
+    tasks.spawn("exchange clock", keeper.run(tasks.clone()));
     let reader = UniverseReader {
         exchange: exchange.clone(),
         clock: clock.clone(),
@@ -298,7 +304,11 @@ impl EngineTask {
             weight_used: self.exchange.weight_used(),
             weight_limit: WEIGHT_LIMIT,
             connections_wanted: usize::try_from(wanted).unwrap_or(usize::MAX),
-            bad_candles: info.bad_candles + counts.bad(),
+            bad_candles: info.bad_candles + counts.bad() + self.exchange.refused_rows().total(),
+            refused: info
+                .refused
+                .and(&counts.rows.so_far())
+                .and(&self.exchange.refused_rows()),
             ..info
         };
         self.info.send_replace(info);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::RefusedCounts;
 use crate::market::{Candle, SeriesKey, TimeMs};
 
 /// One socket's life; a reconnect has an id of its own.
@@ -97,6 +98,8 @@ pub struct StreamCounts {
     pub off_grid: AtomicU64,
     /// Candles with impossible prices.
     pub impossible: AtomicU64,
+    /// The last two, by what was wrong.
+    pub rows: RefusedCounts,
     /// Closed candles lost to a full queue.
     pub refused: AtomicU64,
 }

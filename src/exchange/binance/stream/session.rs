@@ -273,6 +273,7 @@ impl Session {
                 })
             }
             Err(bad) => {
+                self.setup.counts.rows.count(&bad);
                 self.complain(counter_of(&bad), &bad.to_string(), &frame.stream);
                 Ok(())
             }
