@@ -28,7 +28,11 @@ async fn the_exchange_clock_runs_at_the_exchanges_speed() {
     assert_eq!(clock.error_ms(), 13, "two minutes of drift");
     clock.at_least(at(130_000));
     assert_eq!(clock.now(), at(130_000));
-    assert_eq!(clock.error_ms(), 10_013, "who knows whether the stamp was right");
+    assert_eq!(
+        clock.error_ms(),
+        10_013,
+        "who knows whether the stamp was right"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -46,7 +50,11 @@ async fn h29_the_wall_clock_counts_for_nothing_once_the_exchange_has_spoken() {
     }
     assert!(clock.is_known());
     clock.set(at(0), 60.0, Duration::ZERO);
-    assert_eq!(clock.ahead_of_wall_ms(), None, "made-up time is not compared");
+    assert_eq!(
+        clock.ahead_of_wall_ms(),
+        None,
+        "made-up time is not compared"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -228,9 +228,10 @@ impl Sweeps {
     /// Whether the contract whose turn it is has older candles of `key` sampled too: which ones do moves on with each
     /// sweep.
     pub(super) fn is_sampled(&self, key: &SeriesKey) -> bool {
-        !self.samples.contains_key(key) && self.running.as_ref().is_some_and(|running| {
-            (running.progress.done + self.round).is_multiple_of(running.sample_one_of.max(1))
-        })
+        !self.samples.contains_key(key)
+            && self.running.as_ref().is_some_and(|running| {
+                (running.progress.done + self.round).is_multiple_of(running.sample_one_of.max(1))
+            })
     }
 
     /// Whether `request` was an audit: it is answered now. Some(true): the running sweep waited for it.

@@ -121,7 +121,10 @@ mod tests {
                 field: "open",
                 value: 0.0,
             }),
-            BadRow::Candle(BadCandle::LowAboveHigh { low: 2.0, high: 1.0 }),
+            BadRow::Candle(BadCandle::LowAboveHigh {
+                low: 2.0,
+                high: 1.0,
+            }),
             BadRow::Candle(BadCandle::LowAboveBody { low: 2.0 }),
             BadRow::Candle(BadCandle::HighBelowBody { high: 1.0 }),
             BadRow::OffGrid { open },
@@ -141,7 +144,10 @@ mod tests {
             ..RefusedRows::default()
         };
         assert_eq!(rows.and(&early).total(), reasons.len() as u64 + 1);
-        assert_eq!((rows.not_a_number, rows.not_positive, rows.low_high), (2, 1, 3));
+        assert_eq!(
+            (rows.not_a_number, rows.not_positive, rows.low_high),
+            (2, 1, 3)
+        );
         assert_eq!((rows.off_grid, rows.wrong_close, rows.not_asked), (1, 1, 1));
     }
 }

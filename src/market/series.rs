@@ -254,7 +254,10 @@ impl Series {
         within
             .map(|known| known.open_time)
             .take_while(|open| *open <= last.open_time)
-            .filter(|open| rows.binary_search_by_key(open, |row| row.open_time).is_err())
+            .filter(|open| {
+                rows.binary_search_by_key(open, |row| row.open_time)
+                    .is_err()
+            })
             .collect()
     }
 

@@ -172,6 +172,8 @@ fn finish(
         headers.insert(USED_WEIGHT, HeaderValue::from(used));
     }
     if let Some(secs) = retry {
+        // `Retry-After` counts the client's seconds, as HTTP has it, however fast the exchange's clock runs.
+        let secs = (secs as f64 / world.clock.speed()).ceil() as u64;
         headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
     }
     response

@@ -103,7 +103,10 @@ mod tests {
             waiting.push(job);
         }
         let order = order(&mut waiting);
-        assert_eq!(order, ["FIRST", "SECOND", "THIRD", "FOURTH", "FIFTH", "LAST"]);
+        assert_eq!(
+            order,
+            ["FIRST", "SECOND", "THIRD", "FOURTH", "FIFTH", "LAST"]
+        );
     }
 
     #[test]

@@ -40,7 +40,9 @@ fn h22_a_row_that_comes_late_for_a_bridged_hole_is_taken_in_recomputed_and_corre
     pass_minutes(&mut world, 40);
     world.answer_audits();
     for minute in missing {
-        world.market.insert(candle(minute).open_time, candle(minute));
+        world
+            .market
+            .insert(candle(minute).open_time, candle(minute));
     }
     pass_minutes(&mut world, 6);
     world.answer_audits(); // the sweep reads the newest 99 candles
@@ -175,10 +177,18 @@ fn h05_an_outage_longer_than_what_is_kept_warms_up_anew_and_goes_on_from_what_wa
     world.up(2);
     assert_eq!(world.status(), SeriesStatus::Warming);
     assert_eq!(world.last_result().status, SeriesStatus::Warming);
-    assert_eq!(world.last_result().price, None, "what it said is out of date");
+    assert_eq!(
+        world.last_result().price,
+        None,
+        "what it said is out of date"
+    );
     world.answer_all();
     assert_eq!(world.status(), SeriesStatus::Live);
-    assert_eq!(world.requests - before, 1, "a warm-up, and no 2,000 candles");
+    assert_eq!(
+        world.requests - before,
+        1,
+        "a warm-up, and no 2,000 candles"
+    );
     for _ in 0..150 {
         world.next_minute(CloseEvent::Comes);
     }

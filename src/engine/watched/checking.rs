@@ -36,7 +36,10 @@ impl Watched {
         let page = i64::from(limit);
         let first = interval.steps(newest.until, -page);
         let next = self.sampled_to.map(|open| interval.steps(open, -1));
-        let until = next.filter(|open| *open >= oldest).unwrap_or(first).min(first);
+        let until = next
+            .filter(|open| *open >= oldest)
+            .unwrap_or(first)
+            .min(first);
         if until < oldest {
             return None;
         }

@@ -244,6 +244,10 @@ mod tests {
         assert!(budget.try_charge(1, at(-year_ms), START).is_err());
         assert!(budget.try_charge(1, at(60_000 - year_ms), START).is_ok());
         budget.hold(START.plus_ms(1_000));
-        assert!(budget.try_charge(1, at(year_ms), START.plus_ms(999)).is_err());
+        assert!(
+            budget
+                .try_charge(1, at(year_ms), START.plus_ms(999))
+                .is_err()
+        );
     }
 }
