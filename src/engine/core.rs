@@ -15,8 +15,9 @@ use super::order::{SchedulerInfo, names};
 use super::settings::{Beginning, EngineSettings, Operation, TechnicalFigures};
 use super::sweep::Sweeps;
 use super::watched::{Leave, Tally, Watched};
-use crate::exchange::{CandleRequest, ConnectionId, FeedEvent};
-use crate::market::{Candle, Interval, SeriesKey, Symbol};
+use crate::clock::Mono;
+use crate::exchange::{CandleRequest, ConnectionId, FeedEvent, RefusedRows};
+use crate::market::{Candle, Interval, SeriesKey, SeriesStatus, Symbol};
 use crate::store::{ToldOfAll, Voice, Write};
 
 /// What the engine is told.
@@ -70,8 +71,13 @@ pub struct Engine {
     pub(super) refreshing: BTreeMap<SeriesKey, CandleRequest>,
     feed: Feed,
     tally: Tally,
+    /// When time last passed, and how long all series together were dirty by then, real time.
+    ticked_at: Option<Mono>,
+    dirty_ms: u64,
     impossible: Complaints,
     overflow: Complaints,
+    late: Complaints,
+    pub(super) lacking: Complaints,
 }
 
 impl Engine {
@@ -92,8 +98,12 @@ impl Engine {
             refreshing: BTreeMap::new(),
             feed: Feed::default(),
             tally: Tally::default(),
+            ticked_at: None,
+            dirty_ms: 0,
             impossible: Complaints::default(),
             overflow: Complaints::default(),
+            late: Complaints::default(),
+            lacking: Complaints::default(),
         }
     }
 
@@ -114,14 +124,26 @@ impl Engine {
             Event::Start(every) => self.start(every, now, out),
             Event::Stop => self.stop(now, out),
             Event::Refresh(key) => self.refresh(key, now, out),
-            Event::Tick => {
-                for watched in self.watched.values_mut() {
-                    watched.tick(now, out);
-                }
-                self.tell_status(now, out);
-                self.sweep(now, out);
+            Event::Tick => self.tick(now, out),
+        }
+    }
+
+    fn tick(&mut self, now: &Moment, out: &mut Vec<Effect>) {
+        let since = self.ticked_at.replace(now.mono);
+        let passed_ms = since.map_or(0, |since| now.mono.ms_since(since));
+        for watched in self.watched.values_mut() {
+            watched.tick(now, out);
+            if let Some(open_time) = watched.alarm(now)
+                && let Some(unsaid) = self.late.due(now.mono)
+            {
+                tracing::error!(series = %watched.key(), %open_time, unsaid, "a candle closed half a minute ago and has come from neither stream nor REST");
+            }
+            if watched.status() == SeriesStatus::Dirty {
+                self.dirty_ms += passed_ms;
             }
         }
+        self.tell_status(now, out);
+        self.sweep(now, out);
     }
 
     /// Whether the operator lets it work, and how the sweeps go.
@@ -252,7 +274,16 @@ impl Engine {
             holes_opened: sum.holes_opened,
             holes_closed: sum.holes_closed,
             corrections: sum.corrections,
-            bad_candles: sum.bad_candles,
+            bad_candles: sum.impossible + sum.early,
+            refused: RefusedRows {
+                early: sum.early,
+                ..RefusedRows::default()
+            },
+            duplicates: sum.duplicates,
+            late_closes: sum.late_closes,
+            close_delays: sum.delays,
+            audit: sum.audit,
+            dirty_ms: self.dirty_ms,
             ..EngineInfo::default()
         }
     }
@@ -445,16 +476,5 @@ impl Engine {
         }
         let due = self.feed.due(&self.watched, self.operation, now);
         out.extend(due.map(|status| Effect::Write(Write::Status(status))));
-    }
-}
-
-impl Tally {
-    fn add(&mut self, other: &Self) {
-        self.from_stream += other.from_stream;
-        self.from_rest += other.from_rest;
-        self.holes_opened += other.holes_opened;
-        self.holes_closed += other.holes_closed;
-        self.corrections += other.corrections;
-        self.bad_candles += other.bad_candles;
     }
 }

@@ -17,6 +17,7 @@ use super::handle::{EngineHandle, EngineInfo, Universe};
 use super::moment::Moment;
 use super::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
 use super::settings::EngineSettings;
+use super::timekeeper::TimeKeeper;
 use super::universe::{Names, StartAsked, Ties, UniverseReader, Word};
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::{Exchange, FeedQueue, Streams, feed_queue};
@@ -78,6 +79,11 @@ pub fn start(
         answers: event_sender,
     };
     tasks.spawn("candle fetcher", fetcher.run(job_receiver, tasks.clone()));
+    let keeper = TimeKeeper {
+        exchange: exchange.clone(),
+        clock: clock.clone(),
+    };
+    tasks.spawn("exchange clock", keeper.run(tasks.clone()));
     let ties = Ties {
         exchange: exchange.clone(),
         clock: clock.clone(),
@@ -308,7 +314,11 @@ impl EngineTask {
             weight_used: self.exchange.weight_used(),
             weight_limit: WEIGHT_LIMIT,
             connections_wanted: usize::try_from(wanted).unwrap_or(usize::MAX),
-            bad_candles: info.bad_candles + counts.bad(),
+            bad_candles: info.bad_candles + counts.bad() + self.exchange.refused_rows().total(),
+            refused: info
+                .refused
+                .and(&counts.rows.so_far())
+                .and(&self.exchange.refused_rows()),
             ..info
         };
         self.info.send_replace(info);

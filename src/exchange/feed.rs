@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::RefusedCounts;
 use crate::market::{Candle, SeriesKey, TimeMs};
 
 /// One socket's life; a reconnect has an id of its own.
@@ -124,6 +125,8 @@ pub struct StreamCounts {
     pub off_grid: AtomicU64,
     /// Candles with impossible prices.
     pub impossible: AtomicU64,
+    /// The last two, by what was wrong.
+    pub rows: RefusedCounts,
     /// Closed candles lost to a full queue.
     pub refused: AtomicU64,
     /// Connections replaced while they lived: for their age, or because some of their series were mute.

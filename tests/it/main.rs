@@ -18,6 +18,7 @@ mod demo;
 mod documents;
 mod door;
 mod exchange_away;
+mod feed_budget;
 mod golden;
 mod house;
 mod hub_examples;

@@ -73,6 +73,8 @@ pub(super) struct World {
     pub(super) asked: Vec<FetchJob>,
     /// Reads of the sweep; they are answered by `answer_audits` only.
     pub(super) audits: Vec<FetchJob>,
+    /// Its samples of older candles; answered by `answer_samples` only.
+    pub(super) samples: Vec<FetchJob>,
     /// How many reads were asked for so far.
     pub(super) requests: usize,
     pub(super) changes: Vec<SignalChange>,
@@ -126,6 +128,7 @@ impl World {
             lag_ms: 0,
             asked: Vec::new(),
             audits: Vec::new(),
+            samples: Vec::new(),
             requests: 0,
             changes: Vec::new(),
             corrections: Vec::new(),
@@ -169,7 +172,13 @@ impl World {
                 self.first_write.get_or_insert_with(|| write.clone());
             }
             match effect {
-                Effect::Ask(job) if job.urgency == Urgency::Audit => self.audits.push(job),
+                Effect::Ask(job) if job.urgency == Urgency::Audit => {
+                    if job.rank == self.engine.intervals.len() {
+                        self.samples.push(job);
+                    } else {
+                        self.audits.push(job);
+                    }
+                }
                 Effect::Ask(job) => {
                     self.requests += 1;
                     self.asked.push(job);
@@ -260,6 +269,14 @@ impl World {
         }
     }
 
+    /// The same for the samples of older candles.
+    pub(super) fn answer_samples(&mut self) {
+        while let Some(job) = self.samples.pop() {
+            let rows = self.rows(&job.request);
+            self.answer(job.request, rows);
+        }
+    }
+
     /// What the exchange has of it, as far as its REST side has come.
     pub(super) fn rows(&self, request: &CandleRequest) -> Vec<Candle> {
         let shown = self.now.exchange.plus_ms(-self.lag_ms);
@@ -329,6 +346,23 @@ impl World {
             )
         };
         self.changes.iter().map(told).collect()
+    }
+
+    /// What stands of what was told, after all corrections.
+    pub(super) fn stands(&self) -> Vec<(TimeMs, Recommendation, Recommendation)> {
+        let mut stands = self.told();
+        for correction in &self.corrections {
+            stands.retain(|(close, ..)| !correction.corrects.contains(close));
+            stands.extend(correction.stands.iter().map(|stand| {
+                (
+                    stand.candle_close_time,
+                    stand.previous,
+                    stand.recommendation,
+                )
+            }));
+        }
+        stands.sort_by_key(|(close, ..)| *close);
+        stands
     }
 
     /// What should have been told since the series became live, by the market's candles up to its newest.

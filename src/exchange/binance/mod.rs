@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use self::rest::Rest;
 use super::{
-    CandleRequest, Contract, ExchangeError, FeedSender, Rows, ServerTime, Streams, Ticker,
+    CandleRequest, Contract, ExchangeError, FeedSender, RefusedCounts, RefusedRows, Rows,
+    ServerTime, Streams, Ticker,
 };
 use crate::clock::ExchangeClock;
 use crate::market::{Candle, TimeMs};
@@ -111,6 +112,7 @@ struct Shared {
     tls: Arc<rustls::ClientConfig>,
     times: Times,
     clock: ExchangeClock,
+    refused: RefusedCounts,
 }
 
 impl Binance {
@@ -128,6 +130,7 @@ impl Binance {
             tls: Arc::new(tls),
             times: settings.times,
             clock,
+            refused: RefusedCounts::default(),
         })))
     }
 
@@ -160,7 +163,16 @@ impl Binance {
     /// # Errors
     /// As `Exchange::candles`.
     pub async fn candles(&self, request: &CandleRequest) -> Result<Vec<Candle>, ExchangeError> {
-        klines::candles(&self.0.rest, request).await
+        let answer = klines::candles(&self.0.rest, request).await;
+        if let Err(ExchangeError::BadRow { reason, .. }) = &answer {
+            self.0.refused.count(reason);
+        }
+        answer
+    }
+
+    /// Refused rows of REST answers, by kind.
+    pub fn refused_rows(&self) -> RefusedRows {
+        self.0.refused.so_far()
     }
 
     /// Weight spent in the current minute.

@@ -75,6 +75,7 @@ impl Candles {
         let candle = match row::candle(key.interval, open_time, close_time, texts) {
             Ok(candle) => candle,
             Err(bad) => {
+                self.setup.counts.rows.count(&bad);
                 self.complain(counter_of(&bad), &bad.to_string(), &frame.stream);
                 return Taken::Dropped;
             }

@@ -33,6 +33,9 @@ impl Plan {
                 changed.insert(*slot);
             }
         }
+        // Connections are opened one a second, and a warm-up begins when its series is up: the fastest interval first (2.1).
+        let mut missing: Vec<_> = missing.into_iter().collect();
+        missing.sort_by_key(|key| key.interval);
         let mut missing = missing.into_iter().peekable();
         while missing.peek().is_some() {
             let slot = self.slot_with_room();
@@ -91,6 +94,22 @@ mod tests {
         assert_eq!(plan.change_to(&names(0..450)).len(), 3);
         assert_eq!(sizes(&plan), [200, 200, 50]);
         assert!(plan.change_to(&names(0..450)).is_empty(), "nothing changed");
+    }
+
+    #[test]
+    fn the_fastest_interval_is_connected_first() {
+        let mut plan = Plan::default();
+        let slow = keys(0..200).into_iter().map(|key| SeriesKey {
+            interval: Interval::H1,
+            ..key
+        });
+        plan.change_to(&keys(0..200).into_iter().chain(slow).collect());
+        let fast = |slot| {
+            plan.keys(slot)
+                .iter()
+                .all(|key| key.interval == Interval::M1)
+        };
+        assert_eq!((fast(Slot(1)), fast(Slot(2))), (true, false));
     }
 
     #[test]
