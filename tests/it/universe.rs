@@ -185,13 +185,13 @@ async fn h24_h25_one_contract_is_delisted_and_another_listed_in_the_same_minute(
 
     // Its own streams say so, each once, and its last word stands.
     let mut told = told_until(&mut reader, |item| item["type"] == "ended").await;
+    let (before, own_streams) = (told.len(), 2);
     let is_last = |item: &Value| item["type"] == "hama" && item["status"] == "ended";
     if !told.iter().any(is_last) {
         told.extend(told_until(&mut reader, is_last).await);
     }
     let last = told.iter().find(|item| is_last(item)).unwrap().clone();
     assert!(last["recommendation"].is_string(), "{last}");
-    told.clear();
 
     // When the hour is over the newcomer takes its place among the first, and what has ended leaves.
     let is_new = |item: &Value| item["type"] == "symbols" && has(&item["added"], new);
@@ -199,7 +199,12 @@ async fn h24_h25_one_contract_is_delisted_and_another_listed_in_the_same_minute(
     while !told.iter().any(is_new) || !told.iter().any(is_old) {
         told.extend(told_until(&mut reader, |item| item["type"] == "symbols").await);
     }
-    assert_eq!(kinds(&told, "signal"), 0, "{told:?}");
+    let after = &told[before..];
+    assert_eq!(
+        (kinds(after, "signal"), kinds(after, "ended")),
+        (0, own_streams - 1),
+        "{after:?}"
+    );
     let young = alive.until_status(new, "live").await;
     assert_eq!(young["history"], "young", "{young}");
     let ranked = alive.ranked().await;
