@@ -22,7 +22,7 @@ use crate::http::{self, AdminToken, CompatCache, HttpSettings, HttpState, RedisN
 use crate::hub::{Hub, HubSettings};
 use crate::market::Interval;
 use crate::simulator::Simulator;
-pub use crate::simulator::{LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
+pub use crate::simulator::{Fault, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
 use crate::store::redis::{BadRedisUrl, Fallback, Part, RedisSettings};
 use crate::store::{Batch, KEPT_CHANGES, MemoryStore, RedisStore, Store, WANTED_FOR, WRITE_QUEUE};
 use crate::tasks::Tasks;

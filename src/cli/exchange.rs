@@ -6,20 +6,22 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::app::{self, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
+use crate::app::{self, Fault, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
 use crate::config::{LogConfig, Sources};
 use crate::market::{Interval, TimeMs};
 
-const EXAMPLES: &str = "\
-Examples:
+const EXAMPLES: &str = r#"Examples:
   hamacast exchange                                  then, in a second terminal:
   HAMA_BINANCE_REST_URL=http://127.0.0.1:5100 HAMA_BINANCE_WS_URL=ws://127.0.0.1:5100 hamacast serve
   hamacast exchange --speed 60 --seed 7 --symbols 20
   hamacast exchange --replay candles --listen 127.0.0.1:0
+  hamacast exchange --fault faults.json
+  curl -d '{"kind":"transport.reset"}' http://127.0.0.1:5100/sim/fault
 
 Beside the exchange's own paths it serves /sim/truth (the closed candles every client must
-end up with) and /sim/stats (what clients did, and which rules they broke).
-HAMA_LOG and HAMA_LOG_FORMAT are read as serve reads them.";
+end up with), /sim/stats (what clients did, and which rules they broke) and /sim/fault (what
+goes wrong: docs/simulator.md names every fault).
+HAMA_LOG and HAMA_LOG_FORMAT are read as serve reads them."#;
 
 /// Arguments of `exchange`. Its address and its number of contracts have variables of their own: `HAMA_LISTEN` and
 /// `HAMA_SYMBOLS` are the server's, and both may run from one `.env`.
@@ -65,6 +67,9 @@ pub(super) struct ExchangeArgs {
     /// Serve candles on the unrouted /ws and /stream too, which the live exchange no longer does
     #[arg(long, env = "HAMA_LEGACY_SERVES_MARKET")]
     legacy_serves_market: bool,
+    /// What goes wrong, for whom and when: a JSON array of faults, as docs/simulator.md describes them
+    #[arg(long, env = "HAMA_FAULT", value_name = "FILE")]
+    fault: Option<PathBuf>,
 }
 
 /// Names of the weight tables.
@@ -81,8 +86,14 @@ fn parse_interval(text: &str) -> Result<Interval, crate::market::BadInterval> {
 }
 
 impl ExchangeArgs {
-    fn settings(self) -> SimulatorSettings {
-        SimulatorSettings {
+    fn settings(self) -> Result<SimulatorSettings, SimulatorError> {
+        let faults = self
+            .fault
+            .as_deref()
+            .map(Fault::read_timeline)
+            .transpose()?;
+        Ok(SimulatorSettings {
+            faults: faults.unwrap_or_default(),
             seed: self.seed,
             symbols: self.symbols,
             intervals: self.intervals,
@@ -101,7 +112,7 @@ impl ExchangeArgs {
                 LegacyPaths::PublicOnly
             },
             ..SimulatorSettings::default()
-        }
+        })
     }
 }
 
@@ -113,7 +124,11 @@ pub(super) fn run(args: ExchangeArgs, sources: &Sources) -> anyhow::Result<ExitC
     };
     super::logging::init(&log, sources)?;
     let listen = args.listen;
-    let served = super::run_to_end(app::exchange(args.settings(), listen))?;
+    let settings = match args.settings() {
+        Ok(settings) => settings,
+        Err(error) => return Ok(super::usage(&error.to_string())),
+    };
+    let served = super::run_to_end(app::exchange(settings, listen))?;
     match served {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<SimulatorError>() {

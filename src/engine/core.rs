@@ -371,6 +371,9 @@ impl Engine {
                 }
                 tracing::warn!(%connection, series = keys.len(), reason, ?code, "stream connection lost");
             }
+            FeedEvent::Left { connection, keys } => {
+                self.leave_connection(connection, &keys, now, out)
+            }
             FeedEvent::Open {
                 key,
                 candle,
@@ -401,6 +404,24 @@ impl Engine {
                 if let Some(unsaid) = self.overflow.due(now.mono) {
                     tracing::warn!(series = %key, unsaid, "a closed candle did not fit the queue");
                 }
+            }
+        }
+    }
+
+    /// What left and came back before this was heard waits for the next `Up`.
+    fn leave_connection(
+        &mut self,
+        connection: ConnectionId,
+        keys: &[SeriesKey],
+        now: &Moment,
+        out: &mut Vec<Effect>,
+    ) {
+        for key in keys {
+            if self.carried.get(key) == Some(&connection) {
+                self.carried.remove(key);
+            }
+            if let Some(watched) = self.trading(key) {
+                watched.unlinked(connection, Duration::ZERO, now, out);
             }
         }
     }

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::chart::Chart;
 use super::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
+use super::settings::EngineSettings;
 use crate::clock::ExchangeClock;
 use crate::market::{Interval, SeriesKey, Symbol, TimeMs};
 
@@ -49,6 +50,14 @@ pub struct Universe {
 }
 
 impl Universe {
+    /// What is known of it before the exchange was asked.
+    pub(super) fn none_yet(settings: &EngineSettings) -> Arc<Self> {
+        Arc::new(Self {
+            intervals: settings.intervals.clone(),
+            ..Self::default()
+        })
+    }
+
     /// The contract called `symbol`, when it is watched.
     pub fn contract(&self, symbol: &Symbol) -> Option<&WatchedContract> {
         let at = self

@@ -70,10 +70,7 @@ pub fn start(
     let listing_news = Arc::new(Notify::new());
     let engine = Engine::new(&settings);
     let (scheduler, scheduler_receiver) = watch::channel(engine.scheduler());
-    let (universe, universe_receiver) = watch::channel(Arc::new(Universe {
-        intervals: settings.intervals.clone(),
-        ..Universe::default()
-    }));
+    let (universe, universe_receiver) = watch::channel(Universe::none_yet(&settings));
     let (info, info_receiver) = watch::channel(EngineInfo::default());
     let fetcher = Fetcher {
         exchange: exchange.clone(),
@@ -89,8 +86,7 @@ pub fn start(
         published: universe,
         words,
     };
-    let (list, max_watched) = (settings.watch_list, settings.max_watched);
-    let reader = UniverseReader::new(ties, list, settings.intervals, max_watched);
+    let reader = UniverseReader::new(ties, &settings);
     tasks.spawn("watch list", reader.run(start_receiver, tasks.clone()));
     let handle = EngineHandle::new(
         universe_receiver,
@@ -99,6 +95,13 @@ pub fn start(
         order_sender,
         clock.clone(),
     );
+    let inbox = Inbox {
+        queue,
+        events,
+        orders,
+        words: word_receiver,
+        voice,
+    };
     let task = EngineTask {
         engine,
         clock,
@@ -112,13 +115,6 @@ pub fn start(
         refreshing: BTreeMap::new(),
         listing_news,
         last_start: StartOrder::default(),
-    };
-    let inbox = Inbox {
-        queue,
-        events,
-        orders,
-        words: word_receiver,
-        voice,
     };
     tasks.spawn("engine", task.run(inbox));
     handle

@@ -16,7 +16,8 @@ use crate::market::{Candle, SeriesKey, TimeMs};
 /// Closed candles that may wait: three times the 2,400 that close together at the top of an hour with 600 contracts at
 /// 4 intervals.
 pub const CLOSED_MAX: usize = 7_200;
-/// `Up`s that may wait. An `Up` beyond is refused; a `Down` always fits, since there is one at most per taken `Up`.
+/// `Up`s that may wait. An `Up` beyond is refused; a `Down` or `Left` always fits, since there is one at
+/// most per taken `Up` and series.
 pub const LINKS_MAX: usize = 1_024;
 
 /// What became of an offered event.
@@ -140,6 +141,7 @@ impl Waiting {
             FeedEvent::Closed { .. }
             | FeedEvent::Up { .. }
             | FeedEvent::Down { .. }
+            | FeedEvent::Left { .. }
             | FeedEvent::Refused { .. } => self.take_ordered(event),
             FeedEvent::Listing { .. } => replaced(self.listing.replace(event)),
             FeedEvent::Mute { ref key } | FeedEvent::Heard { ref key } => {
@@ -187,6 +189,7 @@ impl Waiting {
                 return Offered::Queued;
             }
             FeedEvent::Open { .. }
+            | FeedEvent::Left { .. }
             | FeedEvent::Listing { .. }
             | FeedEvent::Mute { .. }
             | FeedEvent::Heard { .. } => {}

@@ -92,10 +92,10 @@ impl HttpState {
             }
         }
         if bad.is_empty() {
-            Ok(symbols)
-        } else {
-            Err(unknown(&bad))
+            return Ok(symbols);
         }
+        self.store.interest().unknown_name();
+        Err(unknown(&bad))
     }
 
     /// The contract called `name`, if it is watched or trades.

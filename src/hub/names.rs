@@ -68,6 +68,9 @@ impl Shard {
         if bad.is_only_symbols() && !self.world.is_loaded() {
             return Err(Refusal::NotLoaded);
         }
+        if !bad.symbols.is_empty() {
+            self.store.interest().unknown_name();
+        }
         let watched: Vec<_> = self.settings.intervals.iter().map(|i| i.name()).collect();
         let words = bad.words(&watched);
         if words.is_empty() {

@@ -82,9 +82,27 @@ impl Endpoint {
         }
     }
 
-    /// The answer's body.
-    pub(super) fn answer(self, params: &Params, world: &World) -> Result<String, Refusal> {
-        let now = world.clock.now();
+    /// Whether it is no part of the exchange.
+    pub(super) fn is_of_the_simulator(self) -> bool {
+        match self {
+            Self::Truth | Self::Stats => true,
+            Self::Ping
+            | Self::Time
+            | Self::ExchangeInfo
+            | Self::Klines
+            | Self::ContinuousKlines
+            | Self::Ticker
+            | Self::PremiumIndex => false,
+        }
+    }
+
+    /// The answer's body, as of `now`.
+    pub(super) fn answer(
+        self,
+        params: &Params,
+        world: &World,
+        now: TimeMs,
+    ) -> Result<String, Refusal> {
         let told = |path| world.skews.told(now, path);
         let listed = &*world.market.catalogue();
         match self {

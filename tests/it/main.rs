@@ -44,3 +44,4 @@ mod scheduler;
 mod simulator;
 mod support;
 mod tail;
+mod universe;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::world::{CloseEvent, START, World, candle, key};
 use crate::engine::{Beginning, EngineSettings, Event, WatchList};
-use crate::exchange::FeedEvent;
+use crate::exchange::{ConnectionId, FeedEvent};
 use crate::market::{Candle, Interval, SeriesStatus, Symbol};
 use crate::store::{Occasion, ToldOfAll, Voice, Write};
 
@@ -146,6 +146,46 @@ fn an_operators_stop_and_start_leave_what_has_ended_ended() {
     world.apply(Event::Start(None));
     assert_eq!(world.last_result().status, SeriesStatus::Ended);
     assert_eq!(world.of_the_list.last(), Some(&Write::Ended(key())));
+}
+
+#[test]
+fn a_contract_back_before_its_connection_noticed_is_carried_and_one_it_let_go_waits_for_the_next() {
+    let mut world = World::live();
+    let only = BTreeSet::from([key().symbol]);
+    let left = |connection| {
+        Event::Feed(FeedEvent::Left {
+            connection: ConnectionId::new(connection),
+            keys: Arc::from([key()]),
+        })
+    };
+    // Its connection was replaced meanwhile: what the old one says counts no more.
+    world.up(2);
+    world.apply(Event::Universe(BTreeSet::new()));
+    world.apply(left(1));
+    world.apply(Event::Universe(only.clone()));
+    world.answer_all();
+    assert_eq!(
+        world.status(),
+        SeriesStatus::Live,
+        "the second never let it go"
+    );
+    // Let go, and back: nothing is believed of a connection that does not carry it.
+    world.apply(Event::Universe(BTreeSet::new()));
+    world.apply(left(2));
+    world.apply(Event::Universe(only.clone()));
+    assert_eq!(world.asked, []);
+    world.up(2);
+    world.answer_all();
+    assert_eq!(world.status(), SeriesStatus::Live);
+    // Back before the word arrives that it was let go.
+    world.apply(Event::Universe(BTreeSet::new()));
+    world.apply(Event::Universe(only));
+    world.apply(left(2));
+    world.wait_ms(6_000);
+    assert_ne!(world.status(), SeriesStatus::Live, "nobody carries it");
+    world.up(3);
+    world.answer_all();
+    assert_eq!(world.status(), SeriesStatus::Live);
 }
 
 #[test]

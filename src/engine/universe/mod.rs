@@ -28,6 +28,7 @@ use super::core::Event;
 use super::handle::Universe;
 use super::moment::Moment;
 use super::order::{OrderError, StartOrder, Started};
+use super::settings::EngineSettings;
 use crate::backoff::Backoff;
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::{Advice, Exchange, ExchangeError};
@@ -100,16 +101,11 @@ pub(super) struct UniverseReader {
 type OnItsWay = Option<BoxFuture<'static, Result<Reading, ExchangeError>>>;
 
 impl UniverseReader {
-    pub(super) fn new(
-        ties: Ties,
-        watch_list: WatchList,
-        intervals: Vec<Interval>,
-        max_watched: usize,
-    ) -> Self {
+    pub(super) fn new(ties: Ties, settings: &EngineSettings) -> Self {
         Self {
             ties,
-            intervals,
-            roll: Roll::new(watch_list, max_watched),
+            intervals: settings.intervals.clone(),
+            roll: Roll::new(settings.watch_list.clone(), settings.max_watched),
             pace: Pace::default(),
             told: Told::default(),
             asked: None,

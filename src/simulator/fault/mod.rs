@@ -3,6 +3,7 @@
 //! What is not understood is refused as a whole, with what is allowed. `schedule.rs` decides what strikes; the places
 //! where faults do their harm ask it. The groups stand in files of their own.
 
+pub(super) mod door;
 mod market;
 mod rest;
 mod schedule;
@@ -20,7 +21,7 @@ use serde_json::{Map, Value};
 pub use market::{BrokenRow, CandleFault, ClockFault, ExtremeDigits, Margin, UniverseFault};
 pub use rest::{Phase, RestFault, Wrapping};
 pub use schedule::{FaultReport, FaultState, FaultsReport};
-pub(super) use schedule::{Faults, Place};
+pub(super) use schedule::{Faults, Place, Strike};
 pub use scope::{Connections, Scope};
 pub use stream::{RightClose, StreamFault};
 pub use subscription::SubscriptionFault;
@@ -122,6 +123,42 @@ impl FaultKind {
             "clock" => Self::Clock(member(kind, name, parameters)?),
             _ => return Err(FaultError::UnknownGroup(format!("\"{kind}\""))),
         })
+    }
+
+    /// A fault of transport.
+    pub(super) fn transport(&self) -> Option<&TransportFault> {
+        if let Self::Transport(fault) = self {
+            Some(fault)
+        } else {
+            None
+        }
+    }
+
+    /// A fault of subscriptions.
+    pub(super) fn subscription(&self) -> Option<&SubscriptionFault> {
+        if let Self::Subscription(fault) = self {
+            Some(fault)
+        } else {
+            None
+        }
+    }
+
+    /// A fault of candle events.
+    pub(super) fn stream(&self) -> Option<&StreamFault> {
+        if let Self::Stream(fault) = self {
+            Some(fault)
+        } else {
+            None
+        }
+    }
+
+    /// A fault of REST.
+    pub(super) fn rest(&self) -> Option<&RestFault> {
+        if let Self::Rest(fault) = self {
+            Some(fault)
+        } else {
+            None
+        }
     }
 
     /// Its group and, tagged with its name, its parameters.

@@ -10,12 +10,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use super::{Connections, Fault, FaultError, FaultKind};
+use super::{Connections, Fault, FaultError, FaultKind, TransportFault};
 use crate::market::{Interval, Symbol, TimeMs};
 use crate::simulator::clock::SimClock;
 use crate::simulator::generator::{mix, unit};
 
-/// Keys remembered per fault. Beyond them an opportunity is decided as if it were the first of its key.
+/// Keys remembered per fault: 600 series of a minute for five hours. Then decisions are made anew, to the same end.
 const KEPT_KEYS: usize = 200_000;
 
 /// The faults of one exchange.
@@ -46,12 +46,23 @@ struct Entry {
 }
 
 /// Where an opportunity is: what is `None` has no such thing, and no scope that names one fits.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(in crate::simulator) struct Place<'a> {
     pub path: Option<&'a str>,
     pub connection: Option<u64>,
-    pub symbol: Option<&'a Symbol>,
+    pub symbol: Option<Symbol>,
     pub interval: Option<Interval>,
+    /// When the connection was opened.
+    pub opened: Option<TimeMs>,
+}
+
+/// A fault that strikes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::simulator) struct Strike<T> {
+    /// The fault's number.
+    pub number: u64,
+    /// What was picked of it.
+    pub what: T,
 }
 
 /// How an opportunity is decided.
@@ -61,15 +72,6 @@ enum Opportunity {
     Once,
     /// Once for its key, as long as the fault is in force.
     Lasting,
-}
-
-/// A fault that may strike, as the places see it that look at all of them.
-#[derive(Debug, Clone)]
-pub(in crate::simulator) struct Known {
-    pub number: u64,
-    pub fault: Fault,
-    pub from: TimeMs,
-    pub to: Option<TimeMs>,
 }
 
 /// All faults, as `/sim/fault` lists them.
@@ -166,13 +168,6 @@ impl Faults {
         }
     }
 
-    /// Those that `pick` chooses, whether in force or not, with their times.
-    pub(in crate::simulator) fn known(&self, pick: impl Fn(&FaultKind) -> bool) -> Vec<Known> {
-        let book = self.book();
-        let chosen = book.entries.iter().filter(|entry| pick(&entry.fault.kind));
-        chosen.map(Entry::known).collect()
-    }
-
     /// What each fault in force at `now` does to the opportunity `key` at `place`, of those `pick` has something for.
     pub(in crate::simulator) fn strike<T>(
         &self,
@@ -180,8 +175,25 @@ impl Faults {
         place: &Place<'_>,
         key: &str,
         pick: impl Fn(&FaultKind) -> Option<T>,
-    ) -> Vec<T> {
-        self.decide(now, place, key, Opportunity::Once, pick)
+    ) -> Vec<Strike<T>> {
+        self.decide(
+            now,
+            std::slice::from_ref(place),
+            key,
+            Opportunity::Once,
+            pick,
+        )
+    }
+
+    /// As `strike`, of an opportunity that is at several places at once: one of them in scope is enough.
+    pub(in crate::simulator) fn strike_any<T>(
+        &self,
+        now: TimeMs,
+        places: &[Place<'_>],
+        key: &str,
+        pick: impl Fn(&FaultKind) -> Option<T>,
+    ) -> Vec<Strike<T>> {
+        self.decide(now, places, key, Opportunity::Once, pick)
     }
 
     /// As `strike`, decided once for `key` and then the same for as long as the fault is in force.
@@ -191,31 +203,64 @@ impl Faults {
         place: &Place<'_>,
         key: &str,
         pick: impl Fn(&FaultKind) -> Option<T>,
-    ) -> Vec<T> {
-        self.decide(now, place, key, Opportunity::Lasting, pick)
+    ) -> Vec<Strike<T>> {
+        self.decide(
+            now,
+            std::slice::from_ref(place),
+            key,
+            Opportunity::Lasting,
+            pick,
+        )
     }
 
     fn decide<T>(
         &self,
         now: TimeMs,
-        place: &Place<'_>,
+        places: &[Place<'_>],
         key: &str,
         opportunity: Opportunity,
         pick: impl Fn(&FaultKind) -> Option<T>,
-    ) -> Vec<T> {
+    ) -> Vec<Strike<T>> {
         let mut book = self.book();
         let mut struck = Vec::new();
         for entry in &mut book.entries {
-            if !entry.is_within(now) || !entry.fits(place) {
+            if !entry.is_within(now) || !places.iter().any(|place| entry.fits(place)) {
                 continue;
             }
             if let Some(what) = pick(&entry.fault.kind)
                 && entry.takes(self.seed, key, opportunity)
             {
-                struck.push(what);
+                let number = entry.number;
+                struck.push(Strike { number, what });
             }
         }
         struck
+    }
+
+    /// Whether any that `pick` chooses may strike at `now`: a cheap question before costly ones.
+    pub(in crate::simulator) fn any(&self, now: TimeMs, pick: impl Fn(&FaultKind) -> bool) -> bool {
+        let book = self.book();
+        let mut entries = book.entries.iter();
+        entries.any(|entry| entry.is_within(now) && pick(&entry.fault.kind))
+    }
+
+    /// Whether fault `number` is still there and its time not over.
+    pub(in crate::simulator) fn lasts(&self, number: u64, now: TimeMs) -> bool {
+        let book = self.book();
+        let mut entries = book.entries.iter();
+        entries.any(|entry| entry.number == number && entry.is_within(now))
+    }
+
+    /// Whether `place` is in the scope of fault `number`.
+    pub(in crate::simulator) fn covers(&self, number: u64, place: &Place<'_>) -> bool {
+        let book = self.book();
+        let mut entries = book.entries.iter();
+        entries.any(|entry| entry.number == number && entry.fits(place))
+    }
+
+    /// Where `name` stands in the order in which fault `number` prefers names: by the seed.
+    pub(in crate::simulator) fn rank(&self, number: u64, name: &str) -> u64 {
+        hash(self.seed, number, name, 0)
     }
 
     /// Real time until a fault begins or ends; `None`: none will.
@@ -244,23 +289,7 @@ impl Faults {
     }
 }
 
-impl Known {
-    /// Whether its time has come and is not over.
-    pub(in crate::simulator) fn is_within(&self, now: TimeMs) -> bool {
-        self.from <= now && self.to.is_none_or(|to| now < to)
-    }
-}
-
 impl Entry {
-    fn known(&self) -> Known {
-        Known {
-            number: self.number,
-            fault: self.fault.clone(),
-            from: self.from,
-            to: self.to,
-        }
-    }
-
     fn is_within(&self, now: TimeMs) -> bool {
         self.from <= now && self.to.is_none_or(|to| now < to)
     }
@@ -287,11 +316,25 @@ impl Entry {
         let symbol = scope
             .symbol
             .as_ref()
-            .is_none_or(|symbol| place.symbol == Some(symbol));
+            .is_none_or(|symbol| place.symbol.as_ref() == Some(symbol));
         let interval = scope
             .interval
             .is_none_or(|interval| place.interval == Some(interval));
-        connection && path && symbol && interval
+        connection && path && symbol && interval && self.concerns(place)
+    }
+
+    /// A close or reset with neither an end nor a count is a moment: it strikes what was open then.
+    fn concerns(&self, place: &Place<'_>) -> bool {
+        let opened_before = place.opened.is_some_and(|opened| opened <= self.from);
+        !self.is_moment() || opened_before
+    }
+
+    fn is_moment(&self) -> bool {
+        let cuts = matches!(
+            self.fault.kind,
+            FaultKind::Transport(TransportFault::Reset {} | TransportFault::Close { .. })
+        );
+        cuts && self.to.is_none() && self.fault.scope.count.is_none()
     }
 
     fn takes(&mut self, seed: u64, key: &str, opportunity: Opportunity) -> bool {
@@ -309,7 +352,10 @@ impl Entry {
         let share = self.fault.scope.share.unwrap_or(1.0);
         let taken = !self.is_used_up() && unit(hash(seed, self.number, key, ordinal)) < share;
         self.strikes += u64::from(taken);
-        if opportunity == Opportunity::Lasting && self.held.len() < KEPT_KEYS {
+        if opportunity == Opportunity::Lasting {
+            if self.held.len() >= KEPT_KEYS {
+                self.held.clear();
+            }
             self.held.insert(key.to_owned(), taken);
         }
         taken
@@ -330,7 +376,10 @@ impl Entry {
     fn report(&self, now: TimeMs) -> FaultReport {
         let state = if now < self.from {
             FaultState::Waiting
-        } else if self.is_within(now) && !self.is_used_up() {
+        } else if self.is_within(now)
+            && !self.is_used_up()
+            && !(self.is_moment() && now > self.from)
+        {
             FaultState::InForce
         } else {
             FaultState::Over

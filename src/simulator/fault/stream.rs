@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FaultKind;
 use super::transport::within;
+use crate::simulator::wire::Closed;
 
 /// A fault of candle events. A strike is a candle, or a candle's close; all connections in scope see the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +73,21 @@ impl StreamFault {
             | Self::ConflictingClose { .. }
             | Self::OutOfOrder {}
             | Self::Jump {} => Ok(()),
+        }
+    }
+}
+
+impl StreamFault {
+    /// Whether it does anything to such an event.
+    pub(in crate::simulator) fn concerns(&self, closed: Closed) -> bool {
+        match self {
+            Self::DropUpdates {} => closed == Closed::No,
+            Self::DropClose {}
+            | Self::DelayClose { .. }
+            | Self::Duplicate {}
+            | Self::ConflictingClose { .. }
+            | Self::OutOfOrder {} => closed == Closed::Yes,
+            Self::Jump {} | Self::OffGrid { .. } | Self::FutureStamp { .. } => true,
         }
     }
 }

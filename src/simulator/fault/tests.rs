@@ -114,9 +114,10 @@ fn a_fault_strikes_in_its_place_and_its_time() {
     let other = Symbol::parse("ETHUSDT").unwrap();
     let place = Place {
         path: Some("/fapi/v1/klines"),
-        symbol: Some(&bitcoin),
+        symbol: Some(bitcoin),
         interval: Some(Interval::H1),
         connection: None,
+        opened: None,
     };
     let then = NOW.plus_ms(1_000);
     assert_eq!(strikes(&faults, NOW.plus_ms(999), &place, 1), [false]);
@@ -125,19 +126,19 @@ fn a_fault_strikes_in_its_place_and_its_time() {
     let elsewhere = [
         Place {
             path: Some("/fapi/v1/time"),
-            ..place
+            ..place.clone()
         },
         Place {
-            symbol: Some(&other),
-            ..place
+            symbol: Some(other),
+            ..place.clone()
         },
         Place {
             symbol: None,
-            ..place
+            ..place.clone()
         },
         Place {
             interval: Some(Interval::M1),
-            ..place
+            ..place.clone()
         },
     ];
     for place in elsewhere {

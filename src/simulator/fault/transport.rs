@@ -91,6 +91,14 @@ impl TransportFault {
         }
     }
 
+    /// At most so many bytes a second.
+    pub(in crate::simulator) fn bytes_per_second(&self) -> Option<u64> {
+        if let Self::SlowBytes { bytes_per_second } = self {
+            return Some(*bytes_per_second);
+        }
+        None
+    }
+
     pub(super) fn scope_fields(&self) -> &'static [&'static str] {
         match self {
             Self::RefuseConnect { .. } => &[],

@@ -1,101 +1,17 @@
 //! Streams: what is delivered, what is dropped, and how connections are kept.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hamacast::clock::ExchangeClock;
 use hamacast::exchange::binance::{Binance, BinanceSettings, Times};
-use hamacast::exchange::{Advice, FeedEvent, FeedQueue, Streams, feed_queue};
-use hamacast::market::{SeriesKey, TimeMs};
-use hamacast::tasks::Tasks;
+use hamacast::exchange::{Advice, FeedEvent};
+use hamacast::market::TimeMs;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
+use super::client::{Client, closed_event, event};
 use super::script::StreamScript;
 use super::{NOW, OPEN_MS, clock, key, keys, times, within};
-
-/// The adapter's streams and what comes out of them.
-struct Client {
-    streams: Streams,
-    queue: FeedQueue,
-    read: VecDeque<FeedEvent>,
-    tasks: Tasks,
-    clock: ExchangeClock,
-}
-
-impl Client {
-    fn start(server: &StreamScript, watched: BTreeSet<SeriesKey>) -> Self {
-        Self::start_with(times(), server, watched)
-    }
-
-    fn start_with(times: Times, server: &StreamScript, watched: BTreeSet<SeriesKey>) -> Self {
-        let clock = clock();
-        let settings = BinanceSettings {
-            ws_url: server.url.clone(),
-            times,
-            ..BinanceSettings::default()
-        };
-        let tasks = Tasks::new();
-        let (feed, queue) = feed_queue();
-        let binance = Binance::new(&settings, clock.clone()).unwrap();
-        let streams = binance.streams(&tasks, feed);
-        streams.set(watched);
-        Self {
-            streams,
-            queue,
-            read: VecDeque::new(),
-            tasks,
-            clock,
-        }
-    }
-
-    async fn next(&mut self) -> FeedEvent {
-        while self.read.is_empty() {
-            let batch = within("a batch", self.queue.next_batch()).await;
-            self.read.extend(batch.expect("the feed goes on"));
-        }
-        self.read.pop_front().unwrap()
-    }
-
-    async fn expect_up(&mut self) -> Vec<SeriesKey> {
-        match self.next().await {
-            FeedEvent::Up { keys, .. } => keys.to_vec(),
-            other => panic!("up expected, came {other:?}"),
-        }
-    }
-
-    async fn expect_down(&mut self) -> (String, Option<u16>) {
-        match self.next().await {
-            FeedEvent::Down {
-                reason, code, keys, ..
-            } => {
-                assert_eq!(*keys, [key("BTCUSDT")]);
-                (reason, code)
-            }
-            other => panic!("down expected, came {other:?}"),
-        }
-    }
-
-    async fn expect_close_of(&mut self, name: &str) {
-        match self.next().await {
-            FeedEvent::Closed { key: closed, .. } => assert_eq!(closed, key(name)),
-            other => panic!("a closed candle expected, came {other:?}"),
-        }
-    }
-}
-
-/// An event as the exchange sends it.
-fn event(name: &str, open_ms: i64, event_ms: i64, closed: bool) -> String {
-    let lower = name.to_ascii_lowercase();
-    let close_ms = open_ms + 59_999;
-    format!(
-        r#"{{"stream":"{lower}@kline_1m","data":{{"e":"kline","E":{event_ms},"s":"{name}","k":{{"t":{open_ms},"T":{close_ms},"s":"{name}","i":"1m","f":8153670676,"L":8153673404,"o":"83070.80","c":"83142.90","h":"83143.00","l":"83070.70","v":"86.568","n":2723,"x":{closed},"q":"7193689.13750","V":"55.410","Q":"4604044.96780","B":"0"}}}}}}"#
-    )
-}
-
-fn closed_event(name: &str) -> String {
-    event(name, OPEN_MS - 60_000, OPEN_MS + 20, true)
-}
 
 #[tokio::test]
 async fn h08_a_subscribed_series_delivers_open_and_closed_candles_from_below_market() {

@@ -1,25 +1,32 @@
 //! The streams: which names go over which connection, and the pace at which connections are opened. One task owns the
-//! division of the watched set; each connection is a task of its own that ends when nothing is left for it to carry.
-//! Says nothing about candles; what a frame means is `connection`'s and `message`'s.
+//! division of the watched set; each slot has a place, which keeps a connection up, and
+//! replaces it before it is cut; places and connections are tasks of their own that end when nothing is left to carry.
+//! Says nothing about candles; what a frame means is `candles`' and `message`'s.
 
+mod candles;
 mod connection;
+mod health;
 mod lost;
 mod message;
+mod mute;
 mod name;
+mod place;
 mod plan;
+mod role;
 mod session;
 mod subscriptions;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use self::connection::Connection;
+use self::mute::Mute;
 use self::name::{Names, names_for};
+use self::place::Place;
 use self::plan::{Plan, Slot};
 use super::Times;
 use crate::clock::{ExchangeClock, Mono};
@@ -42,6 +49,9 @@ struct Setup {
     clock: ExchangeClock,
     feed: FeedSender,
     counts: Arc<StreamCounts>,
+    mute: Mute,
+    /// That no candle comes at all was said; until one does, it is not said again.
+    deafness_told: AtomicBool,
     last_id: AtomicU64,
     next_connect: Mutex<Mono>,
 }
@@ -62,6 +72,8 @@ pub(super) fn start(
         clock,
         feed,
         counts: Arc::clone(&counts),
+        mute: Mute::new(Arc::clone(&counts)),
+        deafness_told: AtomicBool::new(false),
         last_id: AtomicU64::new(0),
         next_connect: Mutex::new(Mono::default()),
     });
@@ -69,7 +81,7 @@ pub(super) fn start(
     Streams { wanted, counts }
 }
 
-/// Keeps one connection task per slot of the plan, each told its own part of the watched set.
+/// Keeps one place per slot of the plan, each told its own part of the watched set.
 async fn divide(
     setup: Arc<Setup>,
     tasks: Tasks,
@@ -78,7 +90,11 @@ async fn divide(
     let mut plan = Plan::default();
     let mut parts: BTreeMap<Slot, watch::Sender<Names>> = BTreeMap::new();
     loop {
-        let wanted = names_for(&watched.borrow_and_update());
+        let wanted = {
+            let watched = watched.borrow_and_update();
+            setup.mute.keep(&watched);
+            names_for(&watched)
+        };
         for slot in plan.change_to(&wanted) {
             let names = Arc::new(plan.names(slot).clone());
             if names.is_empty() {
@@ -95,8 +111,8 @@ async fn divide(
                 Entry::Vacant(free) => {
                     let (part, its_part) = watch::channel(names);
                     free.insert(part);
-                    let connection = Connection::new(Arc::clone(&setup), tasks.clone(), its_part);
-                    tasks.spawn_short("exchange stream", connection.keep());
+                    let place = Place::new(Arc::clone(&setup), tasks.clone(), its_part);
+                    tasks.spawn_short("exchange stream place", place.keep());
                 }
             }
         }

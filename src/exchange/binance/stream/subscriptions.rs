@@ -31,7 +31,7 @@ pub(super) struct Subscriptions {
     ack_ms: u64,
     wanted: Names,
     held: BTreeSet<Name>,
-    /// To be left and joined anew.
+    /// To be left and joined anew; carried meanwhile all the same.
     renewed: BTreeSet<Name>,
     under_way: Option<Request>,
     last_id: u64,
@@ -67,7 +67,11 @@ impl Subscriptions {
 
     /// The series that are acknowledged and still wanted: what a loss takes away.
     pub(super) fn carried(&self) -> Arc<[SeriesKey]> {
-        series_of(self.held.intersection(&self.wanted))
+        series_of(
+            self.held
+                .union(&self.renewed)
+                .filter(|name| self.wanted.contains(name)),
+        )
     }
 
     /// Whether all that is wanted is acknowledged.
@@ -103,7 +107,10 @@ impl Subscriptions {
         let request = self.under_way.take_if(|request| request.id == id)?;
         match request.method {
             Method::Subscribe => {
-                self.held.extend(request.names.iter().cloned());
+                for name in &request.names {
+                    self.renewed.remove(name);
+                    self.held.insert(name.clone());
+                }
                 let wanted = request.names.iter();
                 let up = series_of(wanted.filter(|name| self.wanted.contains(name)));
                 Some(up).filter(|keys| !keys.is_empty())
@@ -111,7 +118,6 @@ impl Subscriptions {
             Method::Unsubscribe => {
                 for name in &request.names {
                     self.held.remove(name);
-                    self.renewed.remove(name);
                 }
                 None
             }
@@ -225,12 +231,14 @@ mod tests {
             if subs.next_request(now).is_some() {
                 said.push(ms);
                 subs.accepted(subs.last_id);
-                let next = if said.len() % 2 == 0 {
-                    "AUSDT"
-                } else {
+            }
+            if subs.are_complete() {
+                let other = if subs.last_id % 4 == 1 {
                     "BUSDT"
+                } else {
+                    "AUSDT"
                 };
-                subs.want(names(&[next]));
+                subs.want(names(&[other]));
             }
         }
         let most = said
@@ -262,6 +270,7 @@ mod tests {
             "{leave}"
         );
         subs.accepted(2);
+        assert_eq!(subs.carried().len(), 2, "a loss takes both away");
         let join = subs.next_request(at(2_000)).unwrap();
         assert!(
             join.contains(r#""SUBSCRIBE","params":["busdt@kline_1m"]"#),
