@@ -102,7 +102,9 @@ impl HttpState {
     fn find(&self, name: &str) -> Option<Symbol> {
         let symbol = Symbol::parse_any_case(name).ok()?;
         let published = self.store.published();
-        let is_known = published.tradable.contains(&symbol)
+        // Before the list is known, what is on it would count as asked for beside it.
+        let is_loaded = !published.results.is_empty();
+        let is_known = is_loaded && published.tradable.contains(&symbol)
             || self.is_listed(&symbol)
             || published.results.keys().any(|key| key.symbol == symbol);
         is_known.then_some(symbol)

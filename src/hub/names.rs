@@ -56,7 +56,7 @@ impl Shard {
             }
             if let Topic::Signal(key) | Topic::Hama(key) = &topic
                 && self.world.newest(key).is_none()
-                && !self.world.trades(&key.symbol)
+                && !self.world.may_be_asked_for(&key.symbol)
             {
                 bad.symbols.push(quoted(key.symbol.as_str()));
                 continue;

@@ -68,7 +68,7 @@ impl Shard {
         let own = self.topics.all().filter_map(Topic::series);
         let over = own.filter(|key| {
             before.contains(&key.symbol)
-                && !self.world.trades(&key.symbol)
+                && !self.world.tradable().contains(&key.symbol)
                 && self.world.newest(key).is_none()
         });
         let over: BTreeSet<&SeriesKey> = over.collect();

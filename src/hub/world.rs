@@ -173,9 +173,9 @@ impl World {
         }
     }
 
-    /// Whether the exchange trades it, as far as is known.
-    pub(super) fn trades(&self, symbol: &Symbol) -> bool {
-        self.tradable.contains(symbol)
+    /// Whether it may be had beside the watch list: it trades, and the list itself is known.
+    pub(super) fn may_be_asked_for(&self, symbol: &Symbol) -> bool {
+        self.is_loaded() && self.tradable.contains(symbol)
     }
 
     /// Every perpetual the exchange trades.
