@@ -327,10 +327,9 @@ impl Engine {
                     complain(watched, &mut self.impossible, now);
                 }
             }
-            // The task has the listing read anew.
-            FeedEvent::Listing { .. } => {}
-            // A series is trusted by its closes, and one that does not come is read from REST at its deadline.
-            FeedEvent::Mute { .. } | FeedEvent::Heard { .. } => {}
+            // The task has the listing read anew; a series is trusted by its closes, mute or not, and a close that does not
+            // come is read from REST at its deadline.
+            FeedEvent::Listing { .. } | FeedEvent::Mute { .. } | FeedEvent::Heard { .. } => {}
             // The close that was lost is read from REST as any other that does not come: by its deadline.
             FeedEvent::Refused { key } => {
                 if let Some(unsaid) = self.overflow.due(now.mono) {
