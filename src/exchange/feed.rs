@@ -94,7 +94,7 @@ pub enum FeedEvent {
         /// Which series.
         key: SeriesKey,
     },
-    /// A series that was mute delivers again, over whatever connection; its event follows.
+    /// A series that was mute delivers again, over whatever connection; its candle comes beside this.
     Heard {
         /// Which series.
         key: SeriesKey,

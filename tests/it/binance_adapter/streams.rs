@@ -109,6 +109,8 @@ async fn a_quiet_market_with_answered_pings_is_no_dead_connection() {
     let mut client = Client::start_with(hasty, &server, keys(&["BTCUSDT"]));
     let mut peer = server.accept_subscribed().await;
     client.expect_up().await;
+    peer.say(&event("BTCUSDT", OPEN_MS, NOW.ms(), false)).await;
+    assert!(matches!(client.next().await, FeedEvent::Open { .. }));
     let mut pings = 0;
     while pings < 8 {
         pings += u32::from(matches!(peer.frame().await, Message::Ping(_)));

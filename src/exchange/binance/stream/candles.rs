@@ -118,7 +118,6 @@ impl Candles {
     /// A series that was said to be mute is mute no more, whichever connection brought its candle.
     fn tell_heard(&self, key: &SeriesKey) {
         if self.setup.mute.heard(key) {
-            self.setup.counts.mute.fetch_sub(1, Ordering::Relaxed);
             tracing::info!(connection = %self.connection, series = %key, "mute series delivers again");
             self.setup.feed.offer(FeedEvent::Heard { key: key.clone() });
         }

@@ -237,7 +237,7 @@ mod tests {
                     health.heard(&key(name), at(secs));
                 }
             }
-            if secs > 60 || secs < 30 {
+            if !(30..=60).contains(&secs) {
                 assert_eq!(health.look(at(secs)), mute(&[]), "{secs}");
             }
         }
