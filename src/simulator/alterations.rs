@@ -2,20 +2,21 @@
 //! of today, which is replaced as a whole. What is told of any instant is then a pure function of the catalogue and
 //! that instant. Contracts keep their place in it for ever, also those that were withdrawn before they were listed.
 
+mod listing;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::bar::Bar;
-use super::catalogue::{Catalogue, Contract, Instead, Told, listed_by_fault};
-use super::edits::{Change, Edit, Halt, Picks};
+use super::catalogue::{Catalogue, Contract};
+use super::edits::{Change, Edit, Picks};
 use super::fault::{CandleFault, ExtremeDigits, Fault, FaultError, FaultKind, UniverseFault};
 use super::generator::mix;
-use super::life::{Life, PENDING, SETTLING, TRADING};
 use super::tape::Digits;
 use crate::market::{Interval, OpenTime, Symbol, TimeMs};
 
-/// Later than anything: about the year 73,000, with room to add to.
-const NEVER: TimeMs = TimeMs::new(i64::MAX / 4);
+/// Later than anything: the end of the year 9999, with room to add to.
+const NEVER: TimeMs = TimeMs::new(253_402_300_799_000);
 /// Rows of REST remembered as left out; beyond them none is.
 const KEPT_ROWS: usize = 200_000;
 
@@ -172,19 +173,19 @@ impl Alterations {
         let mut contracts = self.start.all().to_vec();
         for one in told {
             if let FaultKind::Universe(fault) = &one.fault.kind {
-                let done = self.list(&mut contracts, one, fault);
+                let done = listing::change(self.seed, &mut contracts, one, fault);
                 done.map_err(|reason| one.impossible(reason))?;
             }
         }
         for contract in &mut contracts {
-            pause(contract);
+            listing::pause(contract);
         }
         for (at, one) in told.iter().enumerate() {
             let FaultKind::Candle(fault) = &one.fault.kind else {
                 continue;
             };
             if !contracts.iter().any(|contract| one.is_about(contract)) {
-                return Err(one.impossible(no_such(one)));
+                return Err(one.impossible(listing::no_such(one)));
             }
             let about = contracts
                 .iter_mut()
@@ -195,106 +196,6 @@ impl Alterations {
             }
         }
         Ok(Catalogue::of(contracts))
-    }
-
-    fn list(
-        &self,
-        contracts: &mut Vec<Contract>,
-        one: &Alteration,
-        fault: &UniverseFault,
-    ) -> Result<(), String> {
-        let about = |contracts: &mut [Contract], change: &mut dyn FnMut(&mut Contract)| {
-            let mut count = 0;
-            for contract in contracts.iter_mut().filter(|c| one.is_about(c)) {
-                change(contract);
-                count += 1;
-            }
-            if count == 0 {
-                Err(no_such(one))
-            } else {
-                Ok(())
-            }
-        };
-        let told = |what: Instead| Told {
-            from: one.from,
-            to: one.to.unwrap_or(NEVER),
-            what,
-        };
-        match fault {
-            UniverseFault::Delist {} => about(contracts, &mut |contract| {
-                contract
-                    .life
-                    .change(one.from, one.to, SETTLING.into(), Some(one.from));
-            }),
-            UniverseFault::Status { status } => about(contracts, &mut |contract| {
-                contract
-                    .life
-                    .change(one.from, one.to, status.clone().into(), None);
-            }),
-            UniverseFault::ContractType { contract_type } => about(contracts, &mut |contract| {
-                contract
-                    .told
-                    .push(told(Instead::ContractType(contract_type.clone())));
-            }),
-            UniverseFault::MalformedRow { broken } => about(contracts, &mut |contract| {
-                contract.told.push(told(Instead::Broken(*broken)));
-            }),
-            UniverseFault::Turnover { quote_volume } => about(contracts, &mut |contract| {
-                contract.told.push(told(Instead::Turnover(*quote_volume)));
-            }),
-            UniverseFault::List { .. } => {
-                let listed = self.newcomer(one, fault)?;
-                enter(contracts, listed)
-            }
-            UniverseFault::Rename { to } => rename(contracts, one, to),
-        }
-    }
-
-    /// The contract that a `list` fault brings.
-    fn newcomer(&self, one: &Alteration, fault: &UniverseFault) -> Result<Contract, String> {
-        let UniverseFault::List {
-            pending_ms,
-            history,
-            price,
-            quote_volume,
-            contract_type,
-            underlying,
-            margin,
-        } = fault
-        else {
-            return Err("it lists nothing".to_owned());
-        };
-        let symbol = one
-            .fault
-            .scope
-            .symbol
-            .as_ref()
-            .ok_or("`symbol` is missing")?;
-        let trades = one.from.plus_ms(*pending_ms);
-        let interval = one.fault.scope.interval.unwrap_or(Interval::M1);
-        let born = match history {
-            0 => trades,
-            _ => interval
-                .steps(interval.open_at(trades), -i64::from(*history))
-                .time(),
-        };
-        let mut contract = listed_by_fault(self.seed, symbol, *price, *quote_volume, born);
-        let delivery = contract.life.at(trades).delivery;
-        contract.contract_type = contract_type.clone().into();
-        contract.underlying = underlying.clone().into();
-        contract.margin = *margin;
-        contract.onboard = trades;
-        contract.candles.edits.born = born;
-        contract.life = Life::from(one.from, PENDING, delivery);
-        if *pending_ms == 0 {
-            contract.life = Life::from(one.from, TRADING, delivery);
-        } else {
-            contract.life.change(trades, None, TRADING.into(), None);
-        }
-        if let Some((pair, _)) = symbol.as_str().split_once('_') {
-            pair.clone_into(&mut contract.pair);
-        }
-        Ok(contract)
     }
 
     fn alter(
@@ -328,12 +229,17 @@ impl Alterations {
         let scope = &one.fault.scope;
         let name = contract.symbol.as_str().bytes();
         let seed = mix(self.seed ^ mix(0x6361_6e64_6c65 ^ at as u64));
+        // Candles are counted from the contract's first one on.
+        let first = match contract.candles.edits.born {
+            born if born.ms() < 0 => contract.onboard,
+            born => born,
+        };
         let picks = Picks {
             interval: scope
                 .interval
                 .unwrap_or(Interval::M1)
                 .max(contract.candles.shortest()),
-            from: one.from,
+            from: one.from.max(first),
             to: one.to.unwrap_or(NEVER),
             share: scope.share.unwrap_or(1.0),
             seed: name.fold(seed, |hash, byte| mix(hash ^ u64::from(byte))),
@@ -415,59 +321,6 @@ pub(super) const fn alters(kind: &FaultKind) -> bool {
         | FaultKind::Subscription(_)
         | FaultKind::Stream(_)
         | FaultKind::Rest(_) => false,
-    }
-}
-
-fn no_such(one: &Alteration) -> String {
-    let symbol = one.fault.scope.symbol.as_ref();
-    format!(
-        "{} is not listed",
-        symbol.map_or("this contract", Symbol::as_str)
-    )
-}
-
-/// Appends a contract, whose name must be free: nobody is listed under it, or whoever was to be has been withdrawn.
-fn enter(contracts: &mut Vec<Contract>, contract: Contract) -> Result<(), String> {
-    let taken = contracts.iter().any(|known| {
-        let is_same =
-            known.symbol == contract.symbol || known.symbol.lower() == contract.symbol.lower();
-        is_same && known.life.is_listed(NEVER.plus_ms(-1))
-    });
-    if taken {
-        return Err(format!("{} is listed already, or will be", contract.symbol));
-    }
-    contracts.push(contract);
-    Ok(())
-}
-
-fn rename(contracts: &mut Vec<Contract>, one: &Alteration, to: &str) -> Result<(), String> {
-    let symbol = Symbol::parse(to).map_err(|error| error.to_string())?;
-    let old = contracts.iter_mut().find(|contract| one.is_about(contract));
-    let old = old.ok_or_else(|| no_such(one))?;
-    let delivery = old.life.at(one.from).delivery;
-    let mut renamed = Contract {
-        pair: to.to_owned(),
-        symbol,
-        onboard: one.from,
-        life: Life::from(one.from, TRADING, delivery),
-        candles: old.candles.same_market(),
-        told: Vec::new(),
-        ..old.clone()
-    };
-    to.trim_end_matches(renamed.quote.as_str())
-        .clone_into(&mut renamed.base);
-    renamed.candles.edits.born = one.from;
-    old.life
-        .change(one.from, None, SETTLING.into(), Some(one.from));
-    enter(contracts, renamed)
-}
-
-/// Stops a contract's candles where its life says that it is not traded.
-fn pause(contract: &mut Contract) {
-    for (from, to) in contract.life.pauses() {
-        if let Some(price) = contract.candles.market_price(from) {
-            contract.candles.edits.halts.push(Halt { from, to, price });
-        }
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) struct Ear<'a> {
 pub(super) fn is_disturbed(world: &World, now: TimeMs) -> bool {
     world
         .faults
-        .any(now, |kind| kind.stream().is_some() || is_stall(kind))
+        .any_begun(now, |kind| kind.stream().is_some() || is_stall(kind))
 }
 
 fn is_stall(kind: &FaultKind) -> bool {
@@ -126,14 +126,8 @@ impl Ear<'_> {
         let Some((symbol, interval, scale)) = self.candles else {
             return told;
         };
-        let key = format!("{symbol} {interval} {}", event.open);
-        let pick = |kind: &FaultKind| {
-            kind.stream()
-                .filter(|fault| fault.concerns(event.closed))
-                .cloned()
-        };
-        for strike in self.world.faults.hold(self.now, &self.place(), &key, pick) {
-            match strike.what {
+        for fault in self.strikes(event, symbol, interval) {
+            match fault {
                 StreamFault::DropUpdates {} | StreamFault::DropClose {} | StreamFault::Jump {} => {
                     told.clear();
                 }
@@ -159,6 +153,33 @@ impl Ear<'_> {
             }
         }
         told
+    }
+
+    /// What strikes one event: a close by the time at which it is due, a whole candle by its open.
+    fn strikes(&self, event: &Event, symbol: &Symbol, interval: Interval) -> Vec<StreamFault> {
+        let key = format!("{symbol} {interval} {}", event.open);
+        let place = self.place();
+        let due = match event.closed {
+            Closed::Yes => interval.after(event.open).time(),
+            Closed::No => self.now,
+        };
+        let of_candles = |kind: &FaultKind| {
+            let fault = kind.stream()?;
+            fault.strikes_whole_candles().then(|| fault.clone())
+        };
+        let of_events = |kind: &FaultKind| {
+            let fault = kind.stream()?;
+            let strikes = fault.concerns(event.closed) && !fault.strikes_whole_candles();
+            strikes.then(|| fault.clone())
+        };
+        let faults = &self.world.faults;
+        let whole = faults.hold(event.open.time(), &place, &key, of_candles);
+        let single = faults.hold(due, &place, &key, of_events);
+        whole
+            .into_iter()
+            .chain(single)
+            .map(|strike| strike.what)
+            .collect()
     }
 
     fn hold_back(&self, told: &mut Vec<Event>, due: Due, held: &mut HeldBack) {

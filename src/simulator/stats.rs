@@ -462,4 +462,23 @@ mod tests {
             "the five minutes are over"
         );
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_on_their_way_when_a_client_is_told_to_stop_are_counted_and_no_violation() {
+        let stats = Stats::default();
+        let client: IpAddr = [10, 0, 0, 1].into();
+        let served = Some(Verdict::Served { used: 1, own: 1 });
+        let ask = |time_ms: i64| {
+            stats.request(client, "/fapi/v1/ping", served, time_ms);
+            let report = stats.report();
+            (report.totals.requests_while_limited, report.violation_count)
+        };
+        assert_eq!(ask(1_000), (0, 0));
+        stats.told_to_stop(client, TimeMs::new(60_000));
+        assert_eq!(ask(1_001), (1, 0));
+        tokio::time::advance(Duration::from_millis(ON_ITS_WAY_MS)).await;
+        assert_eq!(ask(59_999), (2, 1));
+        assert_eq!(stats.report().violations[0].rule, Rule::RequestDuringLimit);
+        assert_eq!(ask(60_000), (2, 1), "the time is over");
+    }
 }

@@ -212,7 +212,7 @@ fn whole_contract_row(contract: &Contract, now: TimeMs) -> Value {
         "triggerProtect": "0.0500", "liquidationFee": "0.012500", "marketTakeBound": "0.05",
         "maxMoveOrderLimit": 10000,
         "filters": [
-            {"filterType": "PRICE_FILTER", "minPrice": price(scale.tick), "maxPrice": price(scale.tick * 1_000_000_000), "tickSize": price(scale.tick)},
+            {"filterType": "PRICE_FILTER", "minPrice": price(scale.tick), "maxPrice": price(scale.tick.saturating_mul(1_000_000_000)), "tickSize": price(scale.tick)},
             {"filterType": "LOT_SIZE", "minQty": amount(1), "maxQty": amount(1_000_000_000), "stepSize": amount(1)},
             {"filterType": "MARKET_LOT_SIZE", "minQty": amount(1), "maxQty": amount(100_000_000), "stepSize": amount(1)},
             {"filterType": "MAX_NUM_ORDERS", "limit": 200},

@@ -3,6 +3,7 @@
 
 mod candle_faults;
 mod clock_faults;
+mod faults;
 mod replay;
 mod rest;
 mod streams;
@@ -62,11 +63,14 @@ impl Exchange {
         }
     }
 
-    /// Lets the faults of a JSON text go wrong.
-    fn fault(&self, json: &Value) {
+    /// Lets the faults of a JSON text go wrong. Gives the first whole minute of the last one.
+    fn fault(&self, json: &Value) -> i64 {
         for fault in Fault::parse_all(&json.to_string()).unwrap() {
             self.simulator.fault(fault).unwrap();
         }
+        let report = self.simulator.faults();
+        let from_ms = report.faults.last().unwrap().fault.scope.from_ms;
+        (from_ms.unwrap() + 59_999) / 60_000 * 60_000
     }
 
     /// The rows that `/sim/truth` and REST have for a span, which must be the same to the last digit.
@@ -108,6 +112,14 @@ impl Exchange {
                 .collect(),
             json: serde_json::from_str(&response.text().await.unwrap()).unwrap(),
         }
+    }
+
+    /// A connection that is subscribed: what happens from now on is heard.
+    async fn subscribed(&self, names: &[&str]) -> Client {
+        let mut client = self.connect("/market/ws").await;
+        let request = serde_json::json!({"method": "SUBSCRIBE", "params": names, "id": 1});
+        client.answer(&request.to_string()).await;
+        client
     }
 
     async fn connect(&self, path: &str) -> Client {
@@ -182,6 +194,16 @@ impl Client {
         loop {
             if let Message::Close(Some(close)) = self.frame().await {
                 return (close.code.into(), close.reason.to_string());
+            }
+        }
+    }
+
+    /// The `k` of the next closed candle that opens at `from_ms` or later.
+    async fn until_close(&mut self, from_ms: i64) -> Value {
+        loop {
+            let candle = self.next().await["k"].clone();
+            if candle["x"] == true && candle["t"].as_i64().unwrap() >= from_ms {
+                return candle;
             }
         }
     }

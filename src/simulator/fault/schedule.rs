@@ -237,11 +237,15 @@ impl Faults {
         struck
     }
 
-    /// Whether any that `pick` chooses may strike at `now`: a cheap question before costly ones.
-    pub(in crate::simulator) fn any(&self, now: TimeMs, pick: impl Fn(&FaultKind) -> bool) -> bool {
+    /// Whether any that `pick` chooses has begun at `now`, over or not: a cheap question before costly ones.
+    pub(in crate::simulator) fn any_begun(
+        &self,
+        now: TimeMs,
+        pick: impl Fn(&FaultKind) -> bool,
+    ) -> bool {
         let book = self.book();
         let mut entries = book.entries.iter();
-        entries.any(|entry| entry.is_within(now) && pick(&entry.fault.kind))
+        entries.any(|entry| entry.from <= now && pick(&entry.fault.kind))
     }
 
     /// Whether fault `number` is still there and its time not over.

@@ -6,7 +6,8 @@ use super::FaultKind;
 use super::transport::within;
 use crate::simulator::wire::Closed;
 
-/// A fault of candle events. A strike is a candle, or a candle's close; all connections in scope see the same.
+/// A fault of candle events. A strike is a candle; all connections in scope see the same. A close is struck by the time
+/// at which the candle closes, however late it is sent, so that what is struck does not depend on how pushes fall.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum StreamFault {
@@ -88,6 +89,20 @@ impl StreamFault {
             | Self::ConflictingClose { .. }
             | Self::OutOfOrder {} => closed == Closed::Yes,
             Self::Jump {} | Self::OffGrid { .. } | Self::FutureStamp { .. } => true,
+        }
+    }
+
+    /// Whether it strikes a candle as a whole, by the time at which it opens.
+    pub(in crate::simulator) fn strikes_whole_candles(&self) -> bool {
+        match self {
+            Self::Jump {} | Self::OffGrid { .. } => true,
+            Self::DropUpdates {}
+            | Self::DropClose {}
+            | Self::DelayClose { .. }
+            | Self::Duplicate {}
+            | Self::ConflictingClose { .. }
+            | Self::OutOfOrder {}
+            | Self::FutureStamp { .. } => false,
         }
     }
 }

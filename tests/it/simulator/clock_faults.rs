@@ -82,7 +82,7 @@ async fn a_clock_steps_back_at_its_time_and_drifts() {
     })
     .await;
     exchange.fault(
-        &json!({"kind": "clock.step", "step_ms": -3 * MINUTE_MS, "after_ms": 2 * MINUTE_MS}),
+        &json!({"kind": "clock.step", "step_ms": -60 * MINUTE_MS, "after_ms": 2 * MINUTE_MS}),
     );
     let begins = exchange.simulator.faults().faults[0]
         .fault
@@ -92,7 +92,6 @@ async fn a_clock_steps_back_at_its_time_and_drifts() {
     let mut last = exchange.get("/fapi/v1/time").await.json["serverTime"]
         .as_i64()
         .unwrap();
-    assert!(last < begins);
     let back = loop {
         let told = exchange.get("/sim/faultless").await; // any path: the time goes on
         assert_eq!(told.status, 404);
@@ -105,7 +104,7 @@ async fn a_clock_steps_back_at_its_time_and_drifts() {
         last = told;
     };
     assert!(last < begins && back < begins && exchange.simulator.now().ms() >= begins);
-    assert_off(off(&exchange).await, -3 * MINUTE_MS);
+    assert_off(off(&exchange).await, -60 * MINUTE_MS);
     exchange.simulator.clear_faults();
     exchange.fault(
         &json!({"kind": "clock.drift", "ppm": 100_000.0, "from_ms": begins - 60 * MINUTE_MS}),

@@ -31,13 +31,13 @@ fn percent_encoded(text: &str) -> String {
 #[tokio::test]
 async fn h24_a_delisted_contract_settles_and_only_flat_closes_go_on() {
     let exchange = Exchange::start(fast(300.0)).await;
-    let mut client = exchange
-        .connect("/market/ws/!contractInfo/solusdt@kline_1m")
-        .await;
-    exchange.fault(&json!({"kind": "universe.delist", "symbol": "SOLUSDT", "after_ms": 100_000}));
     let (row, ticker) = exchange.listed("SOLUSDT").await;
     assert_eq!(row.unwrap()["status"], "TRADING");
     assert!(ticker.is_some());
+    let mut client = exchange
+        .subscribed(&["!contractInfo", "solusdt@kline_1m"])
+        .await;
+    exchange.fault(&json!({"kind": "universe.delist", "symbol": "SOLUSDT", "after_ms": 100_000}));
     let event = contract_event(&mut client, "SOLUSDT").await;
     let at = event["dt"].as_i64().unwrap();
     assert_eq!(
@@ -77,50 +77,81 @@ async fn h24_a_delisted_contract_settles_and_only_flat_closes_go_on() {
 }
 
 #[tokio::test]
-async fn h25_a_new_listing_is_announced_then_traded_with_a_short_history() {
-    let exchange = Exchange::start(fast(300.0)).await;
-    let mut client = exchange.connect("/market/ws/!contractInfo").await;
+async fn h25_a_contract_that_is_not_traded_yet_is_listed_and_has_no_candles() {
+    let exchange = Exchange::start(settings()).await;
     exchange
         .get("/fapi/v1/klines?symbol=4FRESHUSDT&interval=1m")
         .await
         .refused(400, -1121);
     exchange.fault(&json!({
-        "kind": "universe.list", "symbol": "4FRESHUSDT", "pending_ms": 5 * MINUTE_MS, "price": 0.25,
-        "quote_volume": 5e9,
+        "kind": "universe.list", "symbol": "4FRESHUSDT", "pending_ms": 60 * MINUTE_MS, "from_ms": START_MS - 1,
     }));
-    let announced = contract_event(&mut client, "4FRESHUSDT").await;
-    assert_eq!(announced["cs"], "PENDING_TRADING");
     let (row, ticker) = exchange.listed("4FRESHUSDT").await;
     let row = row.unwrap();
     assert_eq!(
-        (&row["status"], &row["baseAsset"], &row["quoteAsset"]),
-        (&json!("PENDING_TRADING"), &json!("4FRESH"), &json!("USDT"))
+        (
+            &row["status"],
+            &row["baseAsset"],
+            &row["quoteAsset"],
+            &row["onboardDate"]
+        ),
+        (
+            &json!("PENDING_TRADING"),
+            &json!("4FRESH"),
+            &json!("USDT"),
+            &json!(START_MS - 1 + 60 * MINUTE_MS)
+        )
     );
     assert_eq!(ticker, None);
     let none = exchange
         .get("/fapi/v1/klines?symbol=4FRESHUSDT&interval=1m")
         .await;
     assert_eq!(none.rows().len(), 0);
-    client
-        .answer(r#"{"method":"SUBSCRIBE","params":["4freshusdt@kline_1m"],"id":1}"#)
-        .await;
+}
+
+#[tokio::test]
+async fn h25_a_new_listing_is_announced_then_traded_and_its_history_begins_there() {
+    let exchange = Exchange::start(fast(300.0)).await;
+    let mut client = exchange.subscribed(&["!contractInfo"]).await;
+    exchange.fault(&json!({
+        "kind": "universe.list", "symbol": "4FRESHUSDT", "pending_ms": 2 * MINUTE_MS, "price": 0.25, "quote_volume": 5e9,
+    }));
+    let announced = contract_event(&mut client, "4FRESHUSDT").await;
     let traded = contract_event(&mut client, "4FRESHUSDT").await;
-    let onboard = traded["ot"].as_i64().unwrap();
     assert_eq!(
-        (&traded["cs"], &row["onboardDate"]),
-        (&json!("TRADING"), &traded["ot"])
+        (&announced["cs"], &traded["cs"]),
+        (&json!("PENDING_TRADING"), &json!("TRADING"))
     );
     let (row, ticker) = exchange.listed("4FRESHUSDT").await;
-    assert_eq!(row.unwrap()["status"], "TRADING");
+    let row = row.unwrap();
+    assert_eq!(
+        (&row["status"], &row["onboardDate"]),
+        (&json!("TRADING"), &traded["ot"])
+    );
     assert_eq!(ticker.unwrap()["symbol"], "4FRESHUSDT");
-    let close = client.next_close("1m").await;
-    let first = onboard / MINUTE_MS * MINUTE_MS;
-    assert_eq!(close["t"], first, "its first candle");
-    let second = client.next_close("1m").await;
-    let told = exchange
-        .told("4FRESHUSDT", "1m", 0, second["t"].as_i64().unwrap())
+    client
+        .answer(r#"{"method":"SUBSCRIBE","params":["4freshusdt@kline_1m"],"id":2}"#)
         .await;
-    assert_eq!(told, [row_of(&close), row_of(&second)]);
+    let close = client.next_close("1m").await;
+    let told = exchange
+        .told("4FRESHUSDT", "1m", 0, close["t"].as_i64().unwrap())
+        .await;
+    assert_eq!(told.last(), Some(&row_of(&close)));
+    let onboard = traded["ot"].as_i64().unwrap();
+    assert_eq!(
+        told[0][0],
+        onboard / MINUTE_MS * MINUTE_MS,
+        "its first candle"
+    );
+    let hour = 60 * MINUTE_MS;
+    let hours = exchange
+        .get("/fapi/v1/klines?symbol=4FRESHUSDT&interval=1h")
+        .await;
+    assert_eq!(
+        hours.rows()[0][0],
+        onboard / hour * hour,
+        "the first hour is made of what there is"
+    );
 }
 
 #[tokio::test]
@@ -137,11 +168,7 @@ async fn h27_listings_have_any_name_and_as_many_candles_as_are_told() {
     let ask = format!("/fapi/v1/klines?symbol={lobster}&interval=15m&limit=1500");
     let rows = exchange.get(&ask).await;
     assert_eq!(rows.rows().len(), 151, "150 closed ones and the open one");
-    let name = json!(["龙虾usdt@kline_1m"]);
-    let mut client = exchange.connect("/market/ws").await;
-    client
-        .answer(&json!({"method": "SUBSCRIBE", "params": name, "id": 1}).to_string())
-        .await;
+    let mut client = exchange.subscribed(&["龙虾usdt@kline_1m"]).await;
     assert_eq!(client.next().await["s"], "龙虾USDT");
     assert_eq!(
         exchange.listed("龙虾USDT").await.0.unwrap()["baseAsset"],
@@ -166,9 +193,7 @@ async fn h27_listings_have_any_name_and_as_many_candles_as_are_told() {
 #[tokio::test]
 async fn h26_a_coin_margined_listing_is_in_the_all_market_streams_only() {
     let exchange = Exchange::start(settings()).await;
-    let mut client = exchange
-        .connect("/market/ws/!contractInfo/!ticker@arr")
-        .await;
+    let mut client = exchange.subscribed(&["!contractInfo", "!ticker@arr"]).await;
     exchange.fault(&json!({"kind": "universe.list", "symbol": "ETHUSD_PERP", "margin": "coin", "quote_volume": 1e11}));
     let event = contract_event(&mut client, "ETHUSD_PERP").await;
     assert_eq!((&event["st"], &event["ps"]), (&json!(2), &json!("ETHUSD")));
@@ -192,7 +217,7 @@ async fn h26_a_coin_margined_listing_is_in_the_all_market_streams_only() {
 #[tokio::test]
 async fn a_renamed_contract_settles_and_goes_on_under_its_new_name() {
     let exchange = Exchange::start(fast(300.0)).await;
-    let mut client = exchange.connect("/market/ws/!contractInfo").await;
+    let mut client = exchange.subscribed(&["!contractInfo"]).await;
     exchange.fault(&json!({"kind": "universe.rename", "symbol": "SOLUSDT", "to": "NEWSOLUSDT", "after_ms": 30_000}));
     let old = contract_event(&mut client, "SOLUSDT").await;
     let new = contract_event(&mut client, "NEWSOLUSDT").await;
