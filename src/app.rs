@@ -24,7 +24,7 @@ use crate::market::Interval;
 use crate::simulator::Simulator;
 pub use crate::simulator::{Fault, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
 use crate::store::redis::{BadRedisUrl, Fallback, Part, RedisSettings};
-use crate::store::{Batch, KEPT_CHANGES, RedisStore, Store, WRITE_QUEUE};
+use crate::store::{Batch, KEPT_CHANGES, MemoryStore, RedisStore, Store, WANTED_FOR, WRITE_QUEUE};
 use crate::tasks::Tasks;
 
 /// The process is gone 5 s after it was told to stop; what is not done by then is named and left.
@@ -57,6 +57,25 @@ pub enum Rooms {
     Hub,
 }
 
+/// How long things take that users know and nobody sets; tests have less time.
+#[derive(Debug, Clone, Copy)]
+pub struct Timings {
+    /// A contract is watched for so long after the last time somebody asked for it.
+    pub wanted_for: Duration,
+    /// A call waits so long for the first result of a contract that is watched because it asks for it: one round trip to
+    /// the exchange, and what it may wait behind.
+    pub first_result_within: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            wanted_for: WANTED_FOR,
+            first_result_within: Duration::from_secs(5),
+        }
+    }
+}
+
 /// A running server; it lives until `stop`.
 #[derive(Debug)]
 pub struct App {
@@ -77,6 +96,19 @@ impl App {
     /// # Errors
     /// The address cannot be listened on, the exchange's URLs or Redis' are none.
     pub async fn start(config: &Config, rooms: Rooms, tasks: &Tasks) -> anyhow::Result<Self> {
+        Self::start_timed(config, rooms, Timings::default(), tasks).await
+    }
+
+    /// As `start`, with other timings.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub async fn start_timed(
+        config: &Config,
+        rooms: Rooms,
+        timings: Timings,
+        tasks: &Tasks,
+    ) -> anyhow::Result<Self> {
         let listen = config.listen.value;
         let listener = TcpListener::bind(listen)
             .await
@@ -85,10 +117,7 @@ impl App {
             .local_addr()
             .context("the listener has no address")?;
         let clock = ExchangeClock::from_wall();
-        let store = match redis_settings(config)? {
-            Some(settings) => Store::Redis(RedisStore::new(settings)),
-            None => Store::memory(),
-        };
+        let store = store(config, timings)?;
         let (hub, readers) = match rooms {
             Rooms::All | Rooms::Hub => {
                 let (hub, readers) = Hub::start(hub_settings(config), &store, &clock, tasks);
@@ -108,7 +137,8 @@ impl App {
                 let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
                 tasks.spawn("store writer", view.clone().write_all(inbox, readers));
                 let settings = engine_settings(config);
-                engine::start(settings, exchange, clock, writes, None, tasks)
+                let interest = store.interest().clone();
+                engine::start(settings, exchange, clock, writes, None, interest, tasks)
             }
         };
         let draining = CancellationToken::new();
@@ -117,7 +147,10 @@ impl App {
             engine: engine.clone(),
             compat: CompatCache::default(),
             hub,
-            settings: Arc::new(http_settings(config, rooms)),
+            settings: Arc::new(HttpSettings {
+                first_result_within: timings.first_result_within,
+                ..http_settings(config, rooms)
+            }),
             tasks: tasks.clone(),
             draining: draining.clone(),
             started: Mono::now(),
@@ -266,7 +299,16 @@ fn join(
     let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
     let ties = redis.join(part, inbox, readers, clock, tasks);
     let voice = Some(ties.voice);
-    let local = engine::start(settings, exchange, clock.clone(), writes, voice, tasks);
+    let interest = redis.view().interest().clone();
+    let local = engine::start(
+        settings,
+        exchange,
+        clock.clone(),
+        writes,
+        voice,
+        interest,
+        tasks,
+    );
     let hubs = engine::serve_hubs(
         local.clone(),
         redis.clone(),
@@ -276,6 +318,23 @@ fn join(
     );
     tasks.spawn("orders of hubs", hubs);
     Ok(engine::routed(&local, redis, tasks))
+}
+
+/// Where results and changes are kept.
+///
+/// # Errors
+/// What `config` says is no Redis.
+fn store(config: &Config, timings: Timings) -> Result<Store, BadRedisUrl> {
+    let wanted_for = timings.wanted_for;
+    Ok(match redis_settings(config)? {
+        Some(mut settings) => {
+            settings.wanted_for = wanted_for;
+            Store::Redis(RedisStore::new(settings))
+        }
+        None => Store::Memory(Arc::new(
+            MemoryStore::new(KEPT_CHANGES).wanted_for(wanted_for),
+        )),
+    })
 }
 
 /// Where Redis is; none: memory only.
@@ -323,6 +382,7 @@ fn engine_settings(config: &Config) -> EngineSettings {
     };
     EngineSettings {
         operation,
+        max_watched: config.watch.max_watched.value,
         sweep_every: config.scheduler.interval.value,
         ..EngineSettings::new(watch_list, config.watch.intervals.value.clone())
     }
@@ -332,6 +392,7 @@ fn hub_settings(config: &Config) -> HubSettings {
     let mut settings = HubSettings::new(config.watch.intervals.value.clone());
     settings.limits.max_streams = config.limits.max_streams.value;
     settings.limits.client_messages_per_s = config.limits.client_messages_per_s.value;
+    settings.limits.max_watched = config.watch.max_watched.value;
     settings.limits.slow_bytes = config.limits.slow_bytes.value;
     settings.limits.replay_max = config.limits.replay_max.value;
     settings
@@ -360,6 +421,7 @@ fn http_settings(config: &Config, rooms: Rooms) -> HttpSettings {
         },
         start_disabled: !config.scheduler.enabled.value,
         max_watched: config.watch.max_watched.value,
+        first_result_within: Timings::default().first_result_within,
         admin_token: token.map(|token| AdminToken::new(token.expose())),
     }
 }

@@ -1,5 +1,6 @@
 //! Reading candles the engine already has, to hold them against the exchange: the sweep's audits, and single series
-//! somebody wants read anew. What differs goes through the same door as every revision.
+//! somebody wants read anew. What differs goes through the same door as every revision. Each contract of a sweep has the
+//! newest 99 candles of one interval read, and inside a share of the weight a page of older ones, further back each time.
 
 use super::core::Engine;
 use super::effect::{Effect, FetchJob, Urgency};
@@ -21,7 +22,8 @@ impl Engine {
             return;
         }
         let first = self.sweeps.figures().next_at.is_none();
-        if self.sweeps.begin(self.symbols.iter().cloned(), now) && first {
+        let symbols: Vec<_> = self.symbols_in_trade().collect();
+        if self.sweeps.begin(symbols.into_iter(), now) && first {
             tracing::info!(
                 "HAMA scheduler started: {} symbols, every {}",
                 self.symbols.len(),
@@ -68,6 +70,20 @@ impl Engine {
         }));
     }
 
+    /// Older candles too, a page further back each time: what is revised late is not among the newest.
+    fn sample(&mut self, key: &SeriesKey, now: &Moment, out: &mut Vec<Effect>) {
+        let watched = self.watched.get_mut(key);
+        let Some(request) = watched.and_then(|one| one.sample_request(AUDIT_CANDLES, now)) else {
+            return;
+        };
+        self.sweeps.sampled(request.clone());
+        out.push(Effect::Ask(FetchJob {
+            request,
+            urgency: Urgency::Audit,
+            rank: self.intervals.len(), // after the newest candles of all
+        }));
+    }
+
     /// All results of a contract are written again, whatever became of its read.
     fn swept(&mut self, symbol: &Symbol, read: Swept, now: &Moment, out: &mut Vec<Effect>) {
         let mut swept = read;
@@ -97,6 +113,9 @@ impl Engine {
         };
         self.check(request, rows, now, out);
         if awaited {
+            if rows.is_some() && self.sweeps.is_sampled(&request.key) {
+                self.sample(&request.key, now, out);
+            }
             let read = if rows.is_some() {
                 Swept::Ok
             } else {
@@ -170,8 +189,12 @@ impl Engine {
         let Some(watched) = self.watched.get_mut(&request.key) else {
             return false;
         };
-        if let Some(rows) = rows {
-            watched.checked(rows, now, out);
+        let lacking = rows.map(|rows| watched.checked(rows, now, out));
+        let lacking = lacking.unwrap_or_default();
+        if let (Some(first), Some(last)) = (lacking.first(), lacking.last())
+            && let Some(unsaid) = self.lacking.due(now.mono)
+        {
+            tracing::warn!(series = %request.key, candles = lacking.len(), %first, %last, unsaid, "the exchange no longer has candles it gave before: kept");
         }
         true
     }

@@ -39,6 +39,8 @@ pub enum Effect {
     Write(Write),
     /// Follow exactly these series from now on.
     Watch(BTreeSet<SeriesKey>),
+    /// Read the exchange's listing anew: it says that a contract changed.
+    ReadListing,
     /// `Event::Refresh` is done: the candles were taken in, or why not.
     Refreshed(SeriesKey, Result<(), OrderError>),
 }

@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::chart::Chart;
+use super::figures::{AuditFigures, CloseDelays};
 use super::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
+use super::settings::EngineSettings;
 use crate::clock::ExchangeClock;
+use crate::exchange::RefusedRows;
 use crate::market::{Interval, SeriesKey, Symbol, TimeMs};
 
 /// How long an order may take before the asker gives up.
@@ -49,6 +52,14 @@ pub struct Universe {
 }
 
 impl Universe {
+    /// What is known of it before the exchange was asked.
+    pub(super) fn none_yet(settings: &EngineSettings) -> Arc<Self> {
+        Arc::new(Self {
+            intervals: settings.intervals.clone(),
+            ..Self::default()
+        })
+    }
+
     /// The contract called `symbol`, when it is watched.
     pub fn contract(&self, symbol: &Symbol) -> Option<&WatchedContract> {
         let at = self
@@ -80,8 +91,20 @@ pub struct EngineInfo {
     pub holes_closed: u64,
     /// Closed candles the exchange changed afterwards.
     pub corrections: u64,
-    /// Candles refused as impossible.
+    /// Candles refused as impossible, and messages of the streams that could not be read.
     pub bad_candles: u64,
+    /// The refused candles, by what was wrong.
+    pub refused: RefusedRows,
+    /// Closed candles the streams sent more than once.
+    pub duplicates: u64,
+    /// Candles that had come from no source half a minute after their close.
+    pub late_closes: u64,
+    /// How long after their close candles became history.
+    pub close_delays: CloseDelays,
+    /// What came of holding known candles against REST.
+    pub audit: AuditFigures,
+    /// Time all series together were dirty, real milliseconds.
+    pub dirty_ms: u64,
 }
 
 /// Reads and asks; clones share one engine.

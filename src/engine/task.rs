@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::core::{Engine, Event};
@@ -17,11 +17,12 @@ use super::handle::{EngineHandle, EngineInfo, Universe};
 use super::moment::Moment;
 use super::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
 use super::settings::EngineSettings;
-use super::universe::{Listed, StartAsked, UniverseReader};
+use super::timekeeper::TimeKeeper;
+use super::universe::{Names, StartAsked, Ties, UniverseReader, Word};
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::{Exchange, FeedQueue, Streams, feed_queue};
 use crate::market::SeriesKey;
-use crate::store::{SavedScheduler, Voice, Write};
+use crate::store::{Interest, SavedScheduler, Voice, Write};
 use crate::tasks::Tasks;
 
 /// How often deadlines are looked at: a close is read from REST so much after its deadline at most.
@@ -34,11 +35,14 @@ const INFO_EVERY_MS: u64 = 500;
 /// waits for the fetcher, who waits for the engine; a read that does not fit counts as failed and is asked for again.
 const JOB_QUEUE: usize = 9_000;
 
-/// Answers and watch lists that may wait for the engine; full, the fetcher waits.
+/// Answers that may wait for the engine; full, the fetcher waits.
 const EVENT_QUEUE: usize = 64;
 
 /// Orders that may wait; full, the asker waits until its deadline.
 const ORDER_QUEUE: usize = 64;
+
+/// Words of the watch list that may wait for the engine; full, its reader waits.
+const WORD_QUEUE: usize = 8;
 
 /// Starts that may wait for the watch list; a further one is refused.
 const START_QUEUE: usize = 8;
@@ -46,13 +50,15 @@ const START_QUEUE: usize = 8;
 /// What the exchange allows in a minute (1.1).
 const WEIGHT_LIMIT: u32 = 2_400;
 
-/// Starts the engine's tasks; they write to `out`. Where several engines share a store, `voice` says which may speak.
+/// Starts the engine's tasks; they write to `out` and watch what readers want by `interest`, too. Where several engines
+/// share a store, `voice` says which may speak.
 pub fn start(
     settings: EngineSettings,
     exchange: Exchange,
     clock: ExchangeClock,
     out: mpsc::Sender<Vec<Write>>,
     voice: Option<watch::Receiver<Voice>>,
+    interest: Interest,
     tasks: &Tasks,
 ) -> EngineHandle {
     let (feed, queue) = feed_queue();
@@ -61,30 +67,32 @@ pub fn start(
     let (jobs, job_receiver) = mpsc::channel(JOB_QUEUE);
     let (order_sender, orders) = mpsc::channel(ORDER_QUEUE);
     let (starts, start_receiver) = mpsc::channel(START_QUEUE);
-    let (listed, listed_receiver) = mpsc::channel(START_QUEUE);
+    let (words, word_receiver) = mpsc::channel(WORD_QUEUE);
+    let listing_news = Arc::new(Notify::new());
     let engine = Engine::new(&settings);
     let (scheduler, scheduler_receiver) = watch::channel(engine.scheduler());
-    let (universe, universe_receiver) = watch::channel(Arc::new(Universe {
-        intervals: settings.intervals.clone(),
-        ..Universe::default()
-    }));
+    let (universe, universe_receiver) = watch::channel(Universe::none_yet(&settings));
     let (info, info_receiver) = watch::channel(EngineInfo::default());
     let fetcher = Fetcher {
         exchange: exchange.clone(),
         clock: clock.clone(),
-        answers: event_sender.clone(),
+        answers: event_sender,
     };
     tasks.spawn("candle fetcher", fetcher.run(job_receiver, tasks.clone()));
-    let reader = UniverseReader {
+    let keeper = TimeKeeper {
         exchange: exchange.clone(),
         clock: clock.clone(),
-        in_force: settings.watch_list.clone(),
-        configured: settings.watch_list,
-        intervals: settings.intervals,
-        events: event_sender,
-        published: universe,
-        listed,
     };
+    tasks.spawn("exchange clock", keeper.run(tasks.clone()));
+    let ties = Ties {
+        exchange: exchange.clone(),
+        clock: clock.clone(),
+        interest,
+        listing_news: listing_news.clone(),
+        published: universe,
+        words,
+    };
+    let reader = UniverseReader::new(ties, &settings);
     tasks.spawn("watch list", reader.run(start_receiver, tasks.clone()));
     let handle = EngineHandle::new(
         universe_receiver,
@@ -93,6 +101,13 @@ pub fn start(
         order_sender,
         clock.clone(),
     );
+    let inbox = Inbox {
+        queue,
+        events,
+        orders,
+        words: word_receiver,
+        voice,
+    };
     let task = EngineTask {
         engine,
         clock,
@@ -104,15 +119,8 @@ pub fn start(
         scheduler,
         starts,
         refreshing: BTreeMap::new(),
-        listing: None,
+        listing_news,
         last_start: StartOrder::default(),
-    };
-    let inbox = Inbox {
-        queue,
-        events,
-        orders,
-        listed: listed_receiver,
-        voice,
     };
     tasks.spawn("engine", task.run(inbox));
     handle
@@ -123,7 +131,7 @@ struct Inbox {
     queue: FeedQueue,
     events: mpsc::Receiver<Event>,
     orders: mpsc::Receiver<Order>,
-    listed: mpsc::Receiver<Listed>,
+    words: mpsc::Receiver<Word>,
     voice: Option<watch::Receiver<Voice>>,
 }
 
@@ -139,8 +147,8 @@ struct EngineTask {
     starts: mpsc::Sender<StartAsked>,
     /// Who waits for a series to be read anew.
     refreshing: BTreeMap<SeriesKey, Vec<oneshot::Sender<Result<(), OrderError>>>>,
-    /// A start of our own, at a takeover, whose watch list is being made.
-    listing: Option<oneshot::Receiver<Result<Started, OrderError>>>,
+    /// Wakes who reads the exchange's listing.
+    listing_news: Arc<Notify>,
     /// What the operator last asked for.
     last_start: StartOrder,
 }
@@ -158,7 +166,10 @@ impl EngineTask {
                 },
                 Some(event) = inbox.events.recv() => self.apply([event]).await,
                 Some(order) = inbox.orders.recv() => self.carry_out(order).await,
-                Some(listed) = inbox.listed.recv() => self.start(listed).await,
+                Some(word) = inbox.words.recv() => match word {
+                    Word::News(events) => self.apply(events).await,
+                    Word::Started(start) => self.start(start).await,
+                },
                 voice = next_voice(&mut inbox.voice) => self.take_voice(voice).await,
                 _ = ticks.tick() => self.apply([Event::Tick]).await,
             };
@@ -179,7 +190,12 @@ impl EngineTask {
                 let _ = answer.send(self.engine.chart(&key, limit));
             }
             Order::Start { order, answer } => {
-                let asked = StartAsked { order, answer };
+                let names = Names::MustTrade;
+                let asked = StartAsked {
+                    order,
+                    names,
+                    answer,
+                };
                 if let Err(TrySendError::Full(asked) | TrySendError::Closed(asked)) =
                     self.starts.try_send(asked)
                 {
@@ -203,17 +219,13 @@ impl EngineTask {
         Ok(())
     }
 
-    /// The watch list of a start is known.
-    async fn start(&mut self, listed: Listed) -> Result<(), Gone> {
-        let universe = listed.symbols.map(Event::Universe);
-        let events = universe
-            .into_iter()
-            .chain([Event::Start(listed.order.sweep_every)]);
-        self.apply(events).await?;
-        self.last_start = listed.order;
+    /// The watch list of a start is made, and told before it.
+    async fn start(&mut self, start: StartAsked) -> Result<(), Gone> {
+        self.apply([Event::Start(start.order.sweep_every)]).await?;
+        self.last_start = start.order;
         self.save_scheduler().await?;
         let info = self.engine.scheduler();
-        let _ = listed.answer.send(Ok(Started {
+        let _ = start.answer.send(Ok(Started {
             symbols: info.symbols,
             sweep_every: info.sweep_every,
         }));
@@ -240,9 +252,12 @@ impl EngineTask {
             sweep_every,
         };
         if order.symbols != self.last_start.symbols {
-            let (answer, answered) = oneshot::channel();
-            self.listing = Some(answered); // an answer nobody waits for would undo the start
-            let _ = self.starts.try_send(StartAsked { order, answer });
+            let (answer, _) = oneshot::channel();
+            let _ = self.starts.try_send(StartAsked {
+                order,
+                names: Names::MayHaveEnded,
+                answer,
+            });
         }
         Ok(())
     }
@@ -271,6 +286,7 @@ impl EngineTask {
                     Effect::Write(write) => writes.push(write),
                     Effect::Watch(keys) => self.streams.set(keys),
                     Effect::Ask(job) => events.extend(ask(&self.jobs, job)),
+                    Effect::ReadListing => self.listing_news.notify_one(),
                     Effect::Refreshed(key, outcome) => {
                         for answer in self.refreshing.remove(&key).unwrap_or_default() {
                             let _ = answer.send(outcome.clone());
@@ -298,7 +314,11 @@ impl EngineTask {
             weight_used: self.exchange.weight_used(),
             weight_limit: WEIGHT_LIMIT,
             connections_wanted: usize::try_from(wanted).unwrap_or(usize::MAX),
-            bad_candles: info.bad_candles + counts.bad(),
+            bad_candles: info.bad_candles + counts.bad() + self.exchange.refused_rows().total(),
+            refused: info
+                .refused
+                .and(&counts.rows.so_far())
+                .and(&self.exchange.refused_rows()),
             ..info
         };
         self.info.send_replace(info);

@@ -1,10 +1,13 @@
 //! The engine against a made-up exchange: events in, effects out, no clock and no socket.
 //! What readers are told must equal what the indicator says of the true candles, whatever happened on the way.
 
+mod audit;
+mod faults;
 mod repair;
 mod storm;
 mod sweep;
 mod turns;
+mod universe;
 mod voice;
 mod world;
 

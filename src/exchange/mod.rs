@@ -7,6 +7,7 @@ mod contract;
 mod error;
 mod feed;
 mod queue;
+mod refused;
 mod request;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ pub use self::contract::{Contract, ContractKind, ContractStatus, Rows, ServerTim
 pub use self::error::{Advice, BadRow, ExchangeError};
 pub use self::feed::{ConnectionId, FeedEvent, StreamCounts};
 pub use self::queue::{CLOSED_MAX, FeedQueue, FeedSender, LINKS_MAX, Offered, feed_queue};
+pub use self::refused::{RefusedCounts, RefusedRows};
 pub use self::request::{CandleRequest, LIMIT_MAX};
 
 use self::binance::Binance;
@@ -77,6 +79,13 @@ impl Exchange {
     pub fn weight_used(&self) -> u32 {
         match self {
             Self::Binance(binance) => binance.weight_used(),
+        }
+    }
+
+    /// Rows of REST answers that were refused, by kind; the streams count theirs in `StreamCounts`.
+    pub fn refused_rows(&self) -> RefusedRows {
+        match self {
+            Self::Binance(binance) => binance.refused_rows(),
         }
     }
 

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::asker::asker;
 use super::patient::Patient;
 use super::problem::Problem;
 use super::query::{PathText, params_of};
@@ -122,6 +123,7 @@ fn open(state: &HttpState, mut request: Request, mode: Form, streams: Vec<String
     let connecting = Connecting {
         mode,
         streams,
+        asker: asker(Some(Peer(peer)), request.headers()),
         peer,
     };
     let turned_away = match turned_away(state, request.headers()) {

@@ -2,6 +2,7 @@
 //! everything in it is a handle.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,8 @@ pub struct HttpSettings {
     pub start_disabled: bool,
     /// Most contracts a start may name.
     pub max_watched: usize,
+    /// How long a call waits for the first result of a contract that is watched because it asks for it.
+    pub first_result_within: Duration,
     /// Bearer of calls that change something; none: they are accepted from this machine only.
     pub admin_token: Option<AdminToken>,
 }

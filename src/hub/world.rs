@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::items::{self, At};
 use super::topic::Topic;
-use crate::market::{Interval, SeriesKey, Symbol};
+use crate::market::{Interval, SeriesKey, Symbol, TimeMs};
 use crate::signal::{Change, Epoch, FeedStatus, Seq, SignalResult};
 use crate::store::{Batch, Item, Occasion, Published};
 
@@ -99,8 +99,13 @@ pub(super) struct World {
     head: Seq,
     series: BTreeMap<SeriesKey, Newest>,
     last_change: HashMap<SeriesKey, Seq>,
+    /// The head when a series became live for the first time in this epoch, or since it came back; what had become so
+    /// before this hub began is not in it.
+    begun: BTreeMap<SeriesKey, Seq>,
     recent: VecDeque<Arc<Logged>>,
     kept: usize,
+    /// Every perpetual the exchange trades; empty: not known yet.
+    tradable: Arc<BTreeSet<Symbol>>,
     pub(super) status: FeedStatus,
     /// Counts batches: what was built from one version holds for it.
     version: u64,
@@ -114,8 +119,10 @@ impl World {
             head: published.seq,
             series: BTreeMap::new(),
             last_change: HashMap::new(),
+            begun: BTreeMap::new(),
             recent: VecDeque::new(),
             kept: kept.max(1),
+            tradable: published.tradable.clone(),
             status: published.status,
             version: 0,
         };
@@ -156,6 +163,30 @@ impl World {
     /// The newest result of a series, none when it is not watched.
     pub(super) fn newest(&self, key: &SeriesKey) -> Option<&Newest> {
         self.series.get(key)
+    }
+
+    /// The newest result of a series as JSON without the opening brace; of one that is not watched yet that it warms up.
+    pub(super) fn body_of(&self, key: &SeriesKey, now: TimeMs) -> Bytes {
+        match self.newest(key) {
+            Some(newest) => newest.body().clone(),
+            None => items::body(&SignalResult::warming(key, now)),
+        }
+    }
+
+    /// Whether it may be had beside the watch list: it trades, and the list itself is known.
+    pub(super) fn may_be_asked_for(&self, symbol: &Symbol) -> bool {
+        self.is_loaded() && self.tradable.contains(symbol)
+    }
+
+    /// Every perpetual the exchange trades.
+    pub(super) fn tradable(&self) -> &Arc<BTreeSet<Symbol>> {
+        &self.tradable
+    }
+
+    /// Series that became live for the first time when the head was `since`, or later.
+    pub(super) fn begun_since(&self, since: Seq) -> impl Iterator<Item = &SeriesKey> {
+        let begun = self.begun.iter().filter(move |(_, at)| **at >= since);
+        begun.map(|(key, _)| key)
     }
 
     /// Every series of an interval, by symbol.
@@ -204,6 +235,7 @@ impl World {
             self.epoch = batch.epoch.clone();
             self.head = Seq::NONE;
             self.last_change.clear();
+            self.begun.clear();
             self.recent.clear();
             for newest in self.series.values_mut() {
                 *newest = newest.without_change();
@@ -217,6 +249,7 @@ impl World {
                     .events
                     .push(Event::Ended(key.clone(), items::ended(key))),
                 Item::Symbols { added, removed } => self.take_symbols(added, removed, news),
+                Item::Tradable(tradable) => self.tradable = tradable.clone(),
                 Item::Status(status) => {
                     news.status |= differs(&self.status, status);
                     self.status = *status;
@@ -249,6 +282,7 @@ impl World {
                 let head = items::snapshot_head(self.at());
                 let item = [head.as_bytes(), newest.body()].concat().into();
                 news.events.push(Event::FirstLive(key.clone(), item));
+                self.begun.insert(key.clone(), self.head);
             }
             Occasion::Update | Occasion::Close | Occasion::Status | Occasion::Sweep => {}
         }
@@ -261,6 +295,7 @@ impl World {
 
     fn take_symbols(&mut self, added: &[Symbol], removed: &[Symbol], news: &mut News) {
         self.series.retain(|key, _| !removed.contains(&key.symbol));
+        self.begun.retain(|key, _| !removed.contains(&key.symbol));
         news.results.retain(|key| !removed.contains(&key.symbol));
         let item = items::symbols(added, removed);
         news.events.push(Event::Symbols(item));

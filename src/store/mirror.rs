@@ -2,7 +2,7 @@
 //! Must hold: what it shows at head H has every change up to H and none above; a result that knows more waits outside.
 //! While the log is away it may number by itself, in an epoch of its own, and forgets nothing that was told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::batch::{Base, Batch, Item, Occasion, ResetReason};
@@ -21,6 +21,8 @@ pub(super) struct Loaded {
     pub(super) series: BTreeMap<SeriesKey, (Seq, Option<Base>)>,
     /// The newest results that could be had.
     pub(super) results: Vec<SignalResult>,
+    /// Every perpetual the exchange trades; empty: not known.
+    pub(super) tradable: BTreeSet<Symbol>,
     /// When this was read, by the exchange's clock.
     pub(super) at: TimeMs,
 }
@@ -34,6 +36,8 @@ pub(super) struct Heard {
     pub(super) results: Vec<SignalResult>,
     /// Contracts that came and went.
     pub(super) symbols: Option<(Vec<Symbol>, Vec<Symbol>)>,
+    /// Every perpetual the exchange trades, when that is another set.
+    pub(super) tradable: Option<Arc<BTreeSet<Symbol>>>,
     pub(super) status: Option<FeedStatus>,
 }
 
@@ -74,6 +78,7 @@ impl MemoryStore {
             let before = held.results.get(&key);
             tell(&mut inner, before.map(Arc::as_ref), result, &mut items);
         }
+        items.extend(heard.tradable.map(Item::Tradable));
         items.extend(heard.status.map(Item::Status));
         drop(held); // else the published state would be copied as a whole
         self.publish(&mut inner, ResetReason::LogLost, items)
@@ -124,6 +129,9 @@ impl MemoryStore {
             result: Arc::new(result),
             occasion: Occasion::Status,
         }));
+        if !loaded.tradable.is_empty() {
+            items.push(Item::Tradable(Arc::new(loaded.tradable)));
+        }
         self.publish(&mut inner, reset, items)
     }
 

@@ -63,7 +63,9 @@ fn shape(batch: &Batch) -> Vec<String> {
                 change.body.key().symbol
             ),
             Item::Result { result, .. } => format!("{}@{}", result.symbol, result.change_seq),
-            Item::Ended(_) | Item::Symbols { .. } | Item::Status(_) => "other".to_owned(),
+            Item::Ended(_) | Item::Symbols { .. } | Item::Tradable(_) | Item::Status(_) => {
+                "other".to_owned()
+            }
         })
         .collect()
 }
@@ -161,7 +163,11 @@ fn a_correction_in_one_burst_with_what_it_takes_back_comes_after_it() {
         .iter()
         .filter_map(|item| match item {
             Item::Change(change) => Some((change.body.id().to_string(), change.corrects.clone())),
-            Item::Result { .. } | Item::Ended(_) | Item::Symbols { .. } | Item::Status(_) => None,
+            Item::Result { .. }
+            | Item::Ended(_)
+            | Item::Symbols { .. }
+            | Item::Tradable(_)
+            | Item::Status(_) => None,
         })
         .collect();
     assert_eq!(

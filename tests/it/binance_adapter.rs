@@ -8,9 +8,11 @@
     reason = "helpers of tests are tests; a test names the one thing that may come"
 )]
 
+mod client;
 mod rest;
 mod script;
 mod streams;
+mod streams_alive;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -43,6 +45,8 @@ fn times() -> Times {
         message_gap: Duration::from_millis(5),
         reconnect: (Duration::from_millis(10), Duration::from_millis(40)),
         after_policy: Duration::from_millis(60),
+        prove: Duration::from_millis(500),
+        ..Times::default()
     }
 }
 

@@ -39,7 +39,7 @@ fn a_candle_that_claims_a_time_to_come_neither_waits_nor_is_shown_nor_bridged_to
 }
 
 #[test]
-fn while_a_close_is_missing_the_open_candle_after_it_says_nothing() {
+fn h04_while_a_close_is_missing_the_open_candle_after_it_says_nothing() {
     let mut world = World::live();
     world.next_minute(CloseEvent::Lost);
     world.open(candle(world.minute()));

@@ -2,15 +2,24 @@
 //! computed forward. A hole is bridged here and nowhere else. What is said of it, and when, is `telling`'s.
 
 use super::{News, Unsaid, Watched};
-use crate::engine::forward;
+use crate::engine::forward::{self, Turn};
 use crate::engine::moment::Moment;
 use crate::exchange::CandleRequest;
-use crate::market::{Candle, Committed, HISTORY_MAX, Hole, Origin, Verdict};
+use crate::market::{Candle, Committed, HISTORY_MAX, Hole, OpenTime, Origin, Verdict};
 use crate::signal::{Correction, Source, TechnicalTrack};
 
 /// Waits between reads that brought nothing: doubling from the first to the last.
 const RETRY_FIRST_MS: u64 = 1_000;
 const RETRY_LAST_MS: u64 = 60_000;
+
+/// What REST's version of a closed candle does to history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Amendment {
+    /// It takes the place of another version (hazard 19).
+    Replaces,
+    /// It fills a place in a hole that was bridged (hazard 22).
+    Fills,
+}
 
 /// Changes that may wait to be told, of a stop of weeks: no more than the kept candles can make anew.
 const UNSAID_MAX: usize = HISTORY_MAX;
@@ -33,7 +42,7 @@ impl Watched {
             let shown_behind = rows.last().is_some_and(|row| row.open_time > hole.until);
             if covered(hole.from) && self.hole.confirm(hole.from, now) {
                 if shown_behind {
-                    self.bridge(hole);
+                    self.bridge(hole, now);
                     news = News::Close;
                 } else {
                     self.retry_later(now);
@@ -45,12 +54,12 @@ impl Watched {
         news
     }
 
-    fn bridge(&mut self, hole: Hole) {
+    fn bridge(&mut self, hole: Hole, now: &Moment) {
         tracing::warn!(series = %self.key, from = %hole.from, until = %hole.until, "the exchange has no candle here: bridged");
         let mut committed = Vec::new();
         self.series.bridge(&mut committed);
         self.tally.holes_closed += u64::from(self.series.hole().is_none());
-        self.absorb(&committed);
+        self.absorb(&committed, now);
     }
 
     pub(super) fn retry_later(&mut self, now: &Moment) {
@@ -71,15 +80,20 @@ impl Watched {
                 Ok(Verdict::Disputed) => {
                     self.disputed.insert(candle.open_time);
                 }
-                Ok(Verdict::Revised) => {
-                    self.absorb(&std::mem::take(&mut committed));
-                    self.revise(*candle, now);
+                Ok(verdict @ (Verdict::Revised | Verdict::Late)) => {
+                    self.absorb(&std::mem::take(&mut committed), now);
+                    let amendment = if verdict == Verdict::Late {
+                        Amendment::Fills
+                    } else {
+                        Amendment::Replaces
+                    };
+                    self.amend(*candle, amendment, now);
                     news = News::Close; // the result stands on it
                 }
                 Err(refusal) => self.refuse(refusal),
             }
         }
-        self.absorb(&committed);
+        self.absorb(&committed, now);
         let has_hole = self.warm_up.is_none() && self.series.hole().is_some();
         self.tally.holes_opened += u64::from(has_hole && !had_hole);
         self.tally.holes_closed += u64::from(had_hole && !has_hole && self.warm_up.is_none());
@@ -88,18 +102,23 @@ impl Watched {
 
     /// REST has said of a candle what history says: whatever the stream said, that is settled.
     fn decided(&mut self, candle: &Candle, origin: Origin) {
-        if origin == Origin::Rest {
-            self.disputed.remove(&candle.open_time);
+        match origin {
+            Origin::Rest => {
+                self.disputed.remove(&candle.open_time);
+            }
+            Origin::Stream => self.tally.duplicates += 1,
         }
     }
 
     /// Candles have become history: moves the indicator and notes the changes.
-    pub(super) fn absorb(&mut self, committed: &[Committed]) {
+    pub(super) fn absorb(&mut self, committed: &[Committed], now: &Moment) {
         for Committed { candle, origin } in committed {
             match origin {
                 Origin::Stream => self.tally.from_stream += 1,
                 Origin::Rest => self.tally.from_rest += 1,
             }
+            let close_time = self.series.close_time(candle.open_time);
+            self.tally.delays.note(now.exchange.ms_since(close_time));
             let analysis = self.analyzer.push(candle);
             self.last_origin = *origin;
             let previous = std::mem::replace(&mut self.standing, analysis.recommendation);
@@ -114,6 +133,19 @@ impl Watched {
                 });
             }
         }
+        self.trim();
+        if self.unsaid.len() > UNSAID_MAX {
+            self.lose();
+        }
+        if !committed.is_empty() {
+            self.fruitless = 0;
+            self.early_in_a_row = 0;
+            self.hole.forget();
+        }
+    }
+
+    /// Lets go of what is older than what is kept.
+    fn trim(&mut self) {
         while let Some(oldest) = self.series.trim_oldest() {
             self.checkpoint.push(&oldest);
             self.disputed.remove(&oldest.open_time);
@@ -122,26 +154,34 @@ impl Watched {
                 record.forget(close_time);
             }
         }
-        if self.unsaid.len() > UNSAID_MAX {
-            self.lose();
-        }
-        if !committed.is_empty() {
-            self.fruitless = 0;
-            self.hole.forget();
-        }
     }
 
-    /// The exchange says something else than before about a closed candle (hazard 19): replace, recompute, tell.
-    fn revise(&mut self, candle: Candle, now: &Moment) {
-        self.disputed.remove(&candle.open_time);
+    /// The exchange says something else than before about a closed candle, or has one it had shown to be missing twice:
+    /// takes it in, computes forward, tells.
+    fn amend(&mut self, candle: Candle, amendment: Amendment, now: &Moment) {
+        let open_time = candle.open_time;
+        self.disputed.remove(&open_time);
         let told = forward::run(&self.checkpoint, self.series.history(), &self.key).turns;
-        self.series.replace(candle);
-        self.technical = TechnicalTrack::default(); // it stands on what was replaced
+        match amendment {
+            Amendment::Replaces => {
+                self.series.replace(candle);
+                tracing::warn!(series = %self.key, %open_time, "the exchange revised a closed candle");
+            }
+            Amendment::Fills => {
+                self.series.insert(candle);
+                tracing::warn!(series = %self.key, %open_time, "the exchange has a candle now where it had none");
+            }
+        }
+        self.technical = TechnicalTrack::default(); // it stands on what was there before
         let run = forward::run(&self.checkpoint, self.series.history(), &self.key);
-        let (analyzer, turns) = (run.analyzer, run.turns);
-        self.analyzer = analyzer;
+        self.analyzer = run.analyzer;
         self.tally.corrections += 1;
-        tracing::warn!(series = %self.key, open_time = %candle.open_time, "the exchange revised a closed candle");
+        self.correct(&told, &run.turns, open_time, now);
+        self.trim();
+    }
+
+    /// Tells what was told before as it now stands, if the two differ.
+    fn correct(&mut self, told: &[Turn], turns: &[Turn], open_time: OpenTime, now: &Moment) {
         let previous = self.standing;
         self.standing = self
             .analyzer
@@ -152,14 +192,14 @@ impl Watched {
             self.lose(); // what was not told yet is told as it now is
             return;
         }
-        let (told, stands) = (forward::stands(&told), forward::stands(&turns));
+        let (told, stands) = (forward::stands(told), forward::stands(turns));
         let difference = forward::difference(&told, &stands, record.since());
         if difference.is_none() && self.standing == previous {
             return;
         }
         // No change lies after the first live result, and yet what that said no longer holds: that is told too.
         let (corrects, stands) = difference.unwrap_or_default();
-        let candle_close_time = self.series.close_time(candle.open_time);
+        let candle_close_time = self.series.close_time(open_time);
         self.unsaid.push(Unsaid::Correction(Box::new(Correction {
             key: self.key.clone(),
             revision: record.next_revision(candle_close_time),
@@ -167,7 +207,7 @@ impl Watched {
             stands,
             recommendation: self.standing,
             previous,
-            candle_open_time: candle.open_time,
+            candle_open_time: open_time,
             candle_close_time,
             event_time: now.exchange,
             source: Source::Rest,

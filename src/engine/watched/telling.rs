@@ -106,9 +106,11 @@ impl Watched {
     }
 
     fn tell_status(&mut self, status: SeriesStatus, now: &Moment, out: &mut Vec<Effect>) {
+        let ends = status == SeriesStatus::Ended && self.result.status != SeriesStatus::Ended;
         self.result.status = status;
         self.result.event_time = now.exchange;
         out.push(Effect::result(self.result.clone(), Occasion::Status));
+        out.extend(ends.then(|| Effect::Write(Write::Ended(self.key.clone()))));
     }
 
     /// False: readers know of a candle that has not come here yet, and nothing may be said before it has.

@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use self::rest::Rest;
 use super::{
-    CandleRequest, Contract, ExchangeError, FeedSender, Rows, ServerTime, Streams, Ticker,
+    CandleRequest, Contract, ExchangeError, FeedSender, RefusedCounts, RefusedRows, Rows,
+    ServerTime, Streams, Ticker,
 };
 use crate::clock::ExchangeClock;
 use crate::market::{Candle, TimeMs};
@@ -46,7 +47,7 @@ impl Default for BinanceSettings {
     }
 }
 
-/// How long we wait for what; all in our own time, however fast the exchange's clock runs.
+/// How long we wait for what; all in our own time, however fast the exchange's clock runs, but for `rotate_*`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Times {
     /// To connect, REST.
@@ -69,6 +70,14 @@ pub struct Times {
     pub reconnect: (Duration, Duration),
     /// Least wait before a reconnect after close code 1008: we broke a rule, and breaking it again soon can earn a ban.
     pub after_policy: Duration,
+    /// Age at which a connection is replaced, in the exchange's time: it cuts them after 24 h (hazard 11).
+    pub rotate_after: Duration,
+    /// Up to that much earlier, so that not all are replaced in the same minute; in the exchange's time.
+    pub rotate_spread: Duration,
+    /// How long a connection that is to take over may wait for the first candle of its last series.
+    pub prove: Duration,
+    /// Between two attempts of a connection to heal its mute series (hazard 10).
+    pub heal_every: Duration,
 }
 
 impl Default for Times {
@@ -84,6 +93,10 @@ impl Default for Times {
             message_gap: Duration::from_millis(250),
             reconnect: (Duration::from_millis(500), Duration::from_secs(30)),
             after_policy: Duration::from_secs(10),
+            rotate_after: Duration::from_secs(23 * 3_600),
+            rotate_spread: Duration::from_secs(3_600),
+            prove: Duration::from_secs(10),
+            heal_every: Duration::from_secs(300),
         }
     }
 }
@@ -99,6 +112,7 @@ struct Shared {
     tls: Arc<rustls::ClientConfig>,
     times: Times,
     clock: ExchangeClock,
+    refused: RefusedCounts,
 }
 
 impl Binance {
@@ -116,6 +130,7 @@ impl Binance {
             tls: Arc::new(tls),
             times: settings.times,
             clock,
+            refused: RefusedCounts::default(),
         })))
     }
 
@@ -148,7 +163,16 @@ impl Binance {
     /// # Errors
     /// As `Exchange::candles`.
     pub async fn candles(&self, request: &CandleRequest) -> Result<Vec<Candle>, ExchangeError> {
-        klines::candles(&self.0.rest, request).await
+        let answer = klines::candles(&self.0.rest, request).await;
+        if let Err(ExchangeError::BadRow { reason, .. }) = &answer {
+            self.0.refused.count(reason);
+        }
+        answer
+    }
+
+    /// Refused rows of REST answers, by kind.
+    pub fn refused_rows(&self) -> RefusedRows {
+        self.0.refused.so_far()
     }
 
     /// Weight spent in the current minute.

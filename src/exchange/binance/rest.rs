@@ -2,14 +2,15 @@
 //! Knows the exchange's ways of saying no; what a good body means is `klines`' and `listing`'s.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use serde::Deserialize;
 
 use super::Times;
-use super::weight::{Budget, next_minute};
-use crate::clock::ExchangeClock;
+use super::weight::{Budget, Charged, Instant, MustWait, next_minute};
+use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::ExchangeError;
 use crate::market::TimeMs;
 
@@ -19,9 +20,9 @@ const BODY_MAX: usize = 16 * 1024 * 1024;
 const ERROR_BODY_MAX: usize = 16 * 1024;
 const MESSAGE_CHARS: usize = 200;
 /// The shortest documented ban, taken when a 418 does not say how long.
-const BAN_MS: i64 = 120_000;
-/// The longest documented ban: 3 days.
-const BAN_MAX_MS: f64 = 3.0 * 24.0 * 3_600_000.0;
+const BAN: Duration = Duration::from_secs(120);
+/// The longest documented ban: 3 days. A mad number must not silence us for years.
+const BAN_MAX: Duration = Duration::from_secs(3 * 24 * 3_600);
 const WEIGHT_HEADER: &str = "x-mbx-used-weight-1m";
 
 /// The REST side; one for the process, since the budget is.
@@ -80,21 +81,22 @@ impl Rest {
     }
 
     pub(super) fn weight_used(&self) -> u32 {
-        self.budget().used(self.counting_time())
+        self.budget().used(self.instant())
     }
 
     pub(super) fn held_until(&self) -> Option<TimeMs> {
-        self.budget().held_until(self.clock.now())
+        let now = Mono::now();
+        let until = self.budget().held_until(now)?;
+        Some(self.exchange_time(until, now))
     }
 
     /// The body of a good answer.
     pub(super) async fn get(&self, call: &Call<'_>) -> Result<Vec<u8>, ExchangeError> {
         let path = call.path;
-        let sent = self.charge(call.weight)?;
+        let charged = self.charge(call.weight)?;
         let answer = self.client.get(self.url(call)).send().await;
         let counted = answer.as_ref().ok().and_then(counted_weight);
-        self.budget()
-            .answered(call.weight, counted, sent, self.counting_time());
+        self.budget().answered(charged, counted, self.instant());
         let response = answer.map_err(|error| self.broken(path, error))?;
         let status = response.status();
         if status == StatusCode::OK {
@@ -103,19 +105,31 @@ impl Rest {
         Err(self.refusal(path, response).await)
     }
 
-    /// A minute begins for us when it has surely begun for the exchange: too early, and a request lands in the old one.
-    fn counting_time(&self) -> TimeMs {
-        self.clock.now().plus_ms(-self.clock.error_ms())
+    /// Now, as far as the exchange's clock is known.
+    fn instant(&self) -> Instant {
+        let (now, error_ms) = (self.clock.now(), self.clock.error_ms());
+        Instant {
+            earliest: now.plus_ms(-error_ms),
+            latest: now.plus_ms(error_ms),
+        }
     }
 
-    fn charge(&self, weight: u32) -> Result<TimeMs, ExchangeError> {
-        let now = self.counting_time();
-        match self.budget().try_charge(weight, now) {
-            Ok(()) => Ok(now),
-            Err(retry_at) => Err(ExchangeError::BudgetSpent {
-                retry_at: retry_at.plus_ms(self.clock.error_ms()),
-            }),
-        }
+    fn charge(&self, weight: u32) -> Result<Charged, ExchangeError> {
+        let (instant, now) = (self.instant(), Mono::now());
+        let charged = self.budget().try_charge(weight, instant, now);
+        charged.map_err(|wait| ExchangeError::BudgetSpent {
+            retry_at: match wait {
+                MustWait::Held(until) => self.exchange_time(until, now),
+                // A minute has begun when it has surely begun for the exchange.
+                MustWait::Spent(next) => next.plus_ms(self.clock.error_ms()),
+            },
+        })
+    }
+
+    /// The exchange's time at `at`, not before `now`.
+    fn exchange_time(&self, at: Mono, now: Mono) -> TimeMs {
+        let ahead_ms = at.ms_since(now) as f64 * self.clock.speed();
+        self.clock.now().plus_ms(ahead_ms.ceil() as i64)
     }
 
     fn url(&self, call: &Call<'_>) -> Url {
@@ -154,10 +168,11 @@ impl Rest {
     /// Headers first: the hold must stand even if the body never comes.
     async fn refusal(&self, path: &'static str, response: Response) -> ExchangeError {
         let status = response.status().as_u16();
-        let held = matches!(status, 418 | 429).then(|| {
-            let until = self.quiet_until(status, response.headers());
-            self.hold(until)
-        });
+        let told = retry_after(response.headers());
+        let limited = matches!(status, 418 | 429);
+        if limited {
+            self.hold(told.unwrap_or_else(|| self.quiet_for(status)));
+        }
         let text = self.error_text(path, response).await;
         let body: ErrorBody = serde_json::from_str(&text).unwrap_or_default();
         let message: String = if body.msg.is_empty() {
@@ -165,14 +180,14 @@ impl Rest {
         } else {
             body.msg.chars().take(MESSAGE_CHARS).collect()
         };
-        if held.is_some() || body.code == Some(-1003) {
-            let until = held
-                .unwrap_or_else(|| next_minute(self.clock.now()))
-                .max(banned_until(&message).unwrap_or_default());
+        if limited || body.code == Some(-1003) {
+            let named = banned_until(&message).filter(|_| told.is_none() || self.clock.is_known());
+            let banned = named.map(|until| self.real_until(until));
+            let least = told.unwrap_or_else(|| self.quiet_for(status));
             return ExchangeError::Limited {
                 path,
                 status,
-                retry_at: self.hold(until),
+                retry_at: self.hold(banned.map_or(least, |banned| banned.max(least))),
             };
         }
         self.said_no(path, status, body.code, message)
@@ -215,12 +230,13 @@ impl Rest {
         }
     }
 
-    /// Holds all requests, but not for longer than the longest ban: a mad number must not silence us for years.
-    fn hold(&self, until: TimeMs) -> TimeMs {
-        let now = self.clock.now();
-        let until = until.min(now.plus_ms((BAN_MAX_MS * self.clock.speed()) as i64));
-        self.budget().hold(until, now);
-        until
+    /// Holds all requests for so long, real time; until when that is.
+    fn hold(&self, quiet: Duration) -> TimeMs {
+        let now = Mono::now();
+        let quiet_ms = u64::try_from(quiet.min(BAN_MAX).as_millis()).unwrap_or(u64::MAX);
+        let until = now.plus_ms(quiet_ms);
+        self.budget().hold(until);
+        self.exchange_time(until, now)
     }
 
     async fn error_text(&self, path: &'static str, response: Response) -> String {
@@ -230,19 +246,18 @@ impl Rest {
         }
     }
 
-    /// `Retry-After` counts real seconds as HTTP has it; without one the next minute must do, or the shortest ban.
-    fn quiet_until(&self, status: u16, headers: &HeaderMap) -> TimeMs {
-        let now = self.clock.now();
-        let speed = self.clock.speed();
-        let seconds = headers
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| text.trim().parse::<u32>().ok());
-        match seconds {
-            Some(seconds) => now.plus_ms((f64::from(seconds.max(1)) * 1_000.0 * speed) as i64),
-            None if status == 418 => now.plus_ms((BAN_MS as f64 * speed) as i64),
-            None => next_minute(now).plus_ms(self.clock.error_ms()),
+    /// How long to be quiet where the exchange does not say: until the next minute, or for the shortest ban.
+    fn quiet_for(&self, status: u16) -> Duration {
+        match status {
+            418 => BAN,
+            _ => self.real_until(next_minute(self.clock.now()).plus_ms(self.clock.error_ms())),
         }
+    }
+
+    /// How long it is until `time`, real time.
+    fn real_until(&self, time: TimeMs) -> Duration {
+        let ahead_ms = time.ms_since(self.clock.now()).max(0) as f64;
+        Duration::from_secs_f64(ahead_ms / 1_000.0 / self.clock.speed())
     }
 
     fn broken(&self, path: &'static str, error: reqwest::Error) -> ExchangeError {
@@ -271,6 +286,13 @@ impl Rest {
 fn counted_weight(response: &Response) -> Option<u32> {
     let text = response.headers().get(WEIGHT_HEADER)?.to_str().ok()?;
     text.trim().parse().ok()
+}
+
+/// `Retry-After` counts real seconds, as HTTP has it, however fast the exchange's own clock runs.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    let seconds: u32 = text.trim().parse().ok()?;
+    Some(Duration::from_secs(u64::from(seconds.max(1))))
 }
 
 /// "Way too many requests; IP banned until 1791383675683." names the instant; a ban can last 3 days.

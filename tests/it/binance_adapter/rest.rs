@@ -337,7 +337,7 @@ async fn h01_what_is_not_closed_or_makes_no_sense_is_never_asked() {
 #[tokio::test]
 async fn h33_one_unknown_word_or_bad_row_costs_no_other_contract() {
     use ContractKind::{Other, Perpetual};
-    use ContractStatus::{Other as Ended, Pending, Trading};
+    use ContractStatus::{Ended, Other as Unknown, Pending, Trading};
     let contract = |name: &str, kind: &str, status: &str| {
         format!(
             r#"{{"symbol":"{name}","contractType":"{kind}","status":"{status}","baseAsset":"B","quoteAsset":"USDT",
@@ -350,7 +350,8 @@ async fn h33_one_unknown_word_or_bad_row_costs_no_other_contract() {
         contract("NEWUSDT", "PERPETUAL", "PENDING_TRADING"),
         contract("XAUUSDT", "TRADIFI_PERPETUAL", "TRADING"),
         contract("BTCUSDT_261225", "CURRENT_QUARTER", "TRADING"),
-        contract("OMGUSDT", "PERPETUAL", "A_NEW_STATUS"),
+        contract("OMGUSDT", "PERPETUAL", "SETTLING"),
+        contract("MOONUSDT", "PERPETUAL", "A_NEW_STATUS"),
         contract("bad name", "PERPETUAL", "TRADING"),
         r#"{"symbol":7}"#.into(),
         contract("币安人生USDT", "PERPETUAL", "TRADING").replace("0.10", "x"),
@@ -358,7 +359,7 @@ async fn h33_one_unknown_word_or_bad_row_costs_no_other_contract() {
     let body = format!(r#"{{"timezone":"UTC","symbols":[{}]}}"#, listed.join(","));
     let server = HttpScript::start(vec![Answer::ok(&body)]).await;
     let contracts = binance(&server.url).contracts().await.unwrap();
-    assert_eq!((contracts.rows.len(), contracts.skipped), (6, 2));
+    assert_eq!((contracts.rows.len(), contracts.skipped), (7, 2));
     let seen: Vec<_> = contracts
         .rows
         .iter()
@@ -372,6 +373,7 @@ async fn h33_one_unknown_word_or_bad_row_costs_no_other_contract() {
             (Other, Trading, Some(0.1)),
             (Other, Trading, Some(0.1)),
             (Perpetual, Ended, Some(0.1)),
+            (Perpetual, Unknown, Some(0.1)),
             (Perpetual, Trading, None),
         ]
     );

@@ -51,6 +51,19 @@ impl Room {
 
     /// As `start`, for pages of these origins beside our own.
     pub(crate) async fn start_for(origins: &[&str]) -> Self {
+        Self::start_as(settings(origins)).await
+    }
+
+    /// As `start`; a call waits so long for the first result of what it has watched.
+    pub(crate) async fn start_hasty(first_result_within: Duration) -> Self {
+        let settings = HttpSettings {
+            first_result_within,
+            ..settings(&[])
+        };
+        Self::start_as(settings).await
+    }
+
+    async fn start_as(settings: HttpSettings) -> Self {
         let tasks = Tasks::new();
         let memory = Arc::new(MemoryStore::new(20));
         let store = Store::Memory(memory.clone());
@@ -71,7 +84,8 @@ impl Room {
             asked,
             clock.clone(),
         );
-        let hub_settings = HubSettings::new(INTERVALS.to_vec());
+        let mut hub_settings = HubSettings::new(INTERVALS.to_vec());
+        hub_settings.limits.max_watched = 30;
         let (hub, readers) = Hub::start(hub_settings, &store, &clock, &tasks);
         let draining = CancellationToken::new();
         let state = HttpState {
@@ -79,7 +93,7 @@ impl Room {
             engine,
             compat: CompatCache::default(),
             hub: Some(hub),
-            settings: Arc::new(settings(origins)),
+            settings: Arc::new(settings),
             tasks: tasks.clone(),
             draining: draining.clone(),
             started: Mono::now(),
@@ -241,6 +255,7 @@ fn settings(origins: &[&str]) -> HttpSettings {
         redis: RedisNeed::None,
         start_disabled: false,
         max_watched: 600,
+        first_result_within: Duration::from_secs(5),
         admin_token: None,
     }
 }

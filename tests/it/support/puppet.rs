@@ -84,6 +84,7 @@ impl Puppet {
         let watched = WatchedSeries {
             series: series().into_iter().collect::<BTreeSet<_>>(),
             about: String::new(),
+            ..WatchedSeries::default()
         };
         ties.watched.send_replace(Arc::new(watched));
         Self {

@@ -1,5 +1,4 @@
-//! One place in the plan and the sockets that fill it, one after the other: connect in turn, live, lose, wait, connect.
-//! After every loss, whatever its code, another socket follows (hazard 12), until nothing is left to carry or we stop.
+//! One socket: connected, lived through, its end reported. Whether another follows is its place's question (`place`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,12 +11,11 @@ use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
 };
 
+use super::Setup;
 use super::lost::Lost;
+use super::name::Names;
+use super::role::{News, Role, Terms};
 use super::session::Session;
-use super::{Keys, Setup};
-use crate::backoff::Backoff;
-use crate::clock::Mono;
-use crate::exchange::FeedEvent;
 use crate::tasks::Tasks;
 
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -26,111 +24,52 @@ pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 const MESSAGE_MAX: usize = 1024 * 1024;
 /// tungstenite takes 128 KiB a connection; the usual read is a few events of 330 bytes.
 const READ_BUFFER: usize = 16 * 1024;
+/// A silent peer is asked by the system too, whatever we do: a middle box that forgets us is kept awake by it.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// How a socket's life ended.
 pub(super) enum End {
-    /// As it should: we stop, or nothing is left to carry.
+    /// As it should: we stop, it was replaced, or nothing is left to carry.
     Finished,
     /// It was lost. `delivered`: it had brought at least one candle.
     Lost { why: Lost, delivered: bool },
 }
 
-/// A place in the plan.
-pub(super) struct Connection {
+/// Lives through one socket and reports its end.
+pub(super) async fn live(
     setup: Arc<Setup>,
     tasks: Tasks,
-    part: watch::Receiver<Keys>,
+    part: watch::Receiver<Names>,
+    terms: Terms,
+) {
+    let (id, reports) = (terms.id, terms.reports.clone());
+    let end = connect_and_run(setup, &tasks, part, terms).await;
+    let _place_may_be_gone = reports.send((id, News::Ended(end))).await;
 }
 
-impl Connection {
-    pub(super) fn new(setup: Arc<Setup>, tasks: Tasks, part: watch::Receiver<Keys>) -> Self {
-        Self { setup, tasks, part }
-    }
-
-    /// Keeps the place filled until nothing is left to carry or we stop.
-    pub(super) async fn keep(mut self) {
-        let times = self.setup.times;
-        let mut backoff = Backoff::new(times.reconnect.0, times.reconnect.1);
-        let mut wait = Duration::ZERO;
-        let mut told = false; // a failure is logged when it begins, not at every try
-        loop {
-            // The turn is taken after the wait: taken before, it would keep everybody else waiting too.
-            if !self.rest_for(wait).await {
-                return;
-            }
-            let turn = self.setup.connect_turn(Mono::now());
-            if !self.rest_for(turn).await {
-                return;
-            }
-            let (why, delivered) = match self.live().await {
-                End::Finished => return,
-                End::Lost { why, delivered } => (why, delivered),
+async fn connect_and_run(
+    setup: Arc<Setup>,
+    tasks: &Tasks,
+    part: watch::Receiver<Names>,
+    mut terms: Terms,
+) -> End {
+    let socket = tokio::select! {
+        () = tasks.stopping() => return End::Finished,
+        _ = terms.role.wait_for(|role| *role == Role::Retired) => return End::Finished,
+        socket = connect(&setup) => socket,
+    };
+    let socket = match socket {
+        Ok(socket) => socket,
+        Err(why) => {
+            return End::Lost {
+                why,
+                delivered: false,
             };
-            if delivered {
-                backoff.reset();
-                told = false;
-            }
-            wait = backoff.next_delay().max(why.least_wait(&times));
-            self.setup.counts.losses.fetch_add(1, Ordering::Relaxed);
-            log_loss(&why, wait, told);
-            told = true;
         }
-    }
-
-    /// Waits for `wait`; false when there is nothing to wait for any more.
-    async fn rest_for(&mut self, wait: Duration) -> bool {
-        let sleep = tokio::time::sleep(wait);
-        tokio::pin!(sleep);
-        loop {
-            tokio::select! {
-                biased;
-                () = self.tasks.stopping() => return false,
-                changed = self.part.changed() => {
-                    if changed.is_err() || self.part.borrow().is_empty() {
-                        return false;
-                    }
-                }
-                () = &mut sleep => return true,
-            }
-        }
-    }
-
-    async fn live(&mut self) -> End {
-        let socket = tokio::select! {
-            () = self.tasks.stopping() => return End::Finished,
-            socket = connect(&self.setup) => socket,
-        };
-        let socket = match socket {
-            Ok(socket) => socket,
-            Err(why) => {
-                return End::Lost {
-                    why,
-                    delivered: false,
-                };
-            }
-        };
-        self.setup.counts.connects.fetch_add(1, Ordering::Relaxed);
-        let mut session = Session::new(Arc::clone(&self.setup), socket, self.part.clone());
-        let end = session.run(&self.tasks).await;
-        if let End::Lost { why, .. } = &end {
-            self.tell_down(&session, why);
-        }
-        end
-    }
-
-    fn tell_down(&self, session: &Session, why: &Lost) {
-        let keys = session.carried();
-        if keys.is_empty() {
-            return;
-        }
-        self.setup.feed.offer(FeedEvent::Down {
-            connection: session.id(),
-            keys,
-            reason: why.to_string(),
-            code: why.code(),
-            silent_for: why.silent_for(),
-        });
-    }
+    };
+    prepare(&socket, setup.times.silence);
+    setup.counts.connects.fetch_add(1, Ordering::Relaxed);
+    Session::new(setup, socket, part, terms).run(tasks).await
 }
 
 async fn connect(setup: &Setup) -> Result<Socket, Lost> {
@@ -149,13 +88,23 @@ async fn connect(setup: &Setup) -> Result<Socket, Lost> {
     }
 }
 
-fn log_loss(why: &Lost, wait: Duration, told: bool) {
-    let wait_ms = wait.as_millis();
-    if why.is_our_fault() {
-        tracing::error!(%why, wait_ms, "stream lost: we broke a rule of the exchange");
-    } else if told {
-        tracing::debug!(%why, wait_ms, "stream still not delivering");
-    } else {
-        tracing::warn!(%why, wait_ms, "stream lost");
+/// A peer that is gone without a word is noticed while we write to it (hazard 9): pings that nobody acknowledges break the
+/// socket after `silence`.
+fn prepare(socket: &Socket, silence: Duration) {
+    let tcp = match socket.get_ref() {
+        MaybeTlsStream::Plain(tcp) => tcp,
+        MaybeTlsStream::Rustls(tls) => tls.get_ref().0,
+        _ => return, // no other kind is compiled in; the enum is not ours
+    };
+    let tcp = socket2::SockRef::from(tcp);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE);
+    let set = tcp
+        .set_tcp_nodelay(true)
+        .and_then(|()| tcp.set_tcp_keepalive(&keepalive))
+        .and_then(|()| tcp.set_tcp_user_timeout(Some(silence)));
+    if let Err(error) = set {
+        tracing::debug!(%error, "a socket does not take its options");
     }
 }

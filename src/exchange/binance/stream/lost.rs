@@ -28,6 +28,9 @@ pub(super) enum Lost {
     /// Nothing was heard for so long.
     #[error("no frame of any kind for {0:?}")]
     Silent(Duration),
+    /// Subscriptions are acknowledged, and no candle comes (hazards 7, 8, 10).
+    #[error("acknowledged, but no candle for {0:?}")]
+    Deaf(Duration),
     /// A subscription was not answered.
     #[error("no answer to a subscription within {0:?}")]
     Unanswered(Duration),
@@ -66,6 +69,7 @@ impl Lost {
             | Self::HandshakeTimedOut(_)
             | Self::Broken(_)
             | Self::Silent(_)
+            | Self::Deaf(_)
             | Self::Unanswered(_)
             | Self::Refused { .. }
             | Self::Stuck(_)
@@ -76,7 +80,7 @@ impl Lost {
     /// How long nothing was heard, when that is why; else zero.
     pub(super) fn silent_for(&self) -> Duration {
         match self {
-            Self::Silent(silence) => *silence,
+            Self::Silent(silence) | Self::Deaf(silence) => *silence,
             Self::Connect(_)
             | Self::Handshake(_)
             | Self::HandshakeTimedOut(_)
@@ -94,6 +98,11 @@ impl Lost {
         self.code() == Some(1008) || matches!(self, Self::Refused { .. })
     }
 
+    /// Whether candles did not come, though all else was well.
+    pub(super) fn is_deafness(&self) -> bool {
+        matches!(self, Self::Deaf(_))
+    }
+
     /// The least wait before the next try.
     pub(super) fn least_wait(&self, times: &Times) -> Duration {
         if self.is_our_fault() {
@@ -108,10 +117,49 @@ impl Lost {
             | Self::Closed { .. }
             | Self::Broken(_)
             | Self::Silent(_)
+            | Self::Deaf(_)
             | Self::Unanswered(_)
             | Self::Refused { .. }
             | Self::Stuck(_)
             | Self::EngineBehind => Duration::ZERO,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h12_no_end_is_final_and_a_broken_rule_and_a_refused_handshake_wait_longer() {
+        let times = Times::default();
+        let closed = |code| Lost::Closed {
+            code,
+            reason: String::new(),
+        };
+        for code in [
+            Some(1000),
+            Some(1001),
+            Some(1006),
+            Some(1011),
+            Some(1012),
+            None,
+        ] {
+            assert_eq!(closed(code).least_wait(&times), Duration::ZERO, "{code:?}");
+            assert!(!closed(code).is_our_fault());
+        }
+        let policy = closed(Some(1008));
+        assert!(policy.is_our_fault() && policy.least_wait(&times) == times.after_policy);
+        let refused = Lost::Refused {
+            code: 4,
+            message: String::new(),
+        };
+        assert_eq!(refused.least_wait(&times), times.after_policy);
+        for status in [403, 418, 429, 451] {
+            let refused = Lost::Handshake(StatusCode::from_u16(status).unwrap());
+            assert_eq!(refused.least_wait(&times), times.reconnect.1, "{status}");
+        }
+        let overloaded = Lost::Handshake(StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(overloaded.least_wait(&times), Duration::ZERO);
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Keys, whole_ms};
+use super::name::{Name, Names};
+use super::whole_ms;
 use crate::clock::Mono;
 use crate::market::SeriesKey;
 
@@ -19,7 +20,7 @@ enum Method {
 struct Request {
     id: u64,
     method: Method,
-    keys: Vec<SeriesKey>,
+    names: Vec<Name>,
     answer_by: Mono,
 }
 
@@ -28,44 +29,54 @@ struct Request {
 pub(super) struct Subscriptions {
     gap_ms: u64,
     ack_ms: u64,
-    wanted: Keys,
-    held: BTreeSet<SeriesKey>,
+    wanted: Names,
+    held: BTreeSet<Name>,
+    /// To be left and joined anew; carried meanwhile all the same.
+    renewed: BTreeSet<Name>,
     under_way: Option<Request>,
     last_id: u64,
     speak_at: Mono,
-}
-
-/// A series' name on the wire. Upper case would be acknowledged and stay silent (hazard 27).
-pub(super) fn stream_name(key: &SeriesKey) -> String {
-    format!("{}@kline_{}", key.symbol.lower(), key.interval)
+    /// The turn to speak was already put off for an answer to a ping.
+    put_off: bool,
 }
 
 impl Subscriptions {
-    pub(super) fn new(wanted: Keys, message_gap: Duration, ack: Duration) -> Self {
+    pub(super) fn new(wanted: Names, message_gap: Duration, ack: Duration) -> Self {
         Self {
             gap_ms: whole_ms(message_gap),
             ack_ms: whole_ms(ack),
             wanted,
             held: BTreeSet::new(),
+            renewed: BTreeSet::new(),
             under_way: None,
             last_id: 0,
             speak_at: Mono::default(),
+            put_off: false,
         }
     }
 
     /// Carries `wanted` from now on.
-    pub(super) fn want(&mut self, wanted: Keys) {
+    pub(super) fn want(&mut self, wanted: Names) {
         self.wanted = wanted;
     }
 
-    /// Whether `key` is still to be carried.
-    pub(super) fn wants(&self, key: &SeriesKey) -> bool {
-        self.wanted.contains(key)
+    /// Leaves `keys` and joins them anew: the exchange may have forgotten them (hazard 10).
+    pub(super) fn renew(&mut self, keys: &[SeriesKey]) {
+        self.renewed.extend(keys.iter().cloned().map(Name::Series));
     }
 
     /// The series that are acknowledged and still wanted: what a loss takes away.
     pub(super) fn carried(&self) -> Arc<[SeriesKey]> {
-        self.held.intersection(&self.wanted).cloned().collect()
+        series_of(
+            self.held
+                .union(&self.renewed)
+                .filter(|name| self.wanted.contains(name)),
+        )
+    }
+
+    /// Whether all that is wanted is acknowledged.
+    pub(super) fn are_complete(&self) -> bool {
+        self.wanted.is_subset(&self.held)
     }
 
     /// The next request's text, if one is due. Leaving comes before joining, so that the cap on names holds throughout.
@@ -73,19 +84,19 @@ impl Subscriptions {
         if self.under_way.is_some() || now < self.speak_at {
             return None;
         }
-        let (method, keys) = self.difference()?;
+        let (method, names) = self.difference()?;
         self.last_id += 1;
         self.spoke(now);
-        let names: Vec<_> = keys.iter().map(stream_name).collect();
         let word = match method {
             Method::Subscribe => "SUBSCRIBE",
             Method::Unsubscribe => "UNSUBSCRIBE",
         };
-        let text = serde_json::json!({ "method": word, "params": names, "id": self.last_id });
+        let params: Vec<_> = names.iter().map(Name::wire).collect();
+        let text = serde_json::json!({ "method": word, "params": params, "id": self.last_id });
         self.under_way = Some(Request {
             id: self.last_id,
             method,
-            keys,
+            names,
             answer_by: now.plus_ms(self.ack_ms),
         });
         Some(text.to_string())
@@ -96,13 +107,17 @@ impl Subscriptions {
         let request = self.under_way.take_if(|request| request.id == id)?;
         match request.method {
             Method::Subscribe => {
-                self.held.extend(request.keys.iter().cloned());
-                let up = request.keys.into_iter().filter(|key| self.wants(key));
-                Some(up.collect::<Arc<[_]>>()).filter(|keys| !keys.is_empty())
+                for name in &request.names {
+                    self.renewed.remove(name);
+                    self.held.insert(name.clone());
+                }
+                let wanted = request.names.iter();
+                let up = series_of(wanted.filter(|name| self.wanted.contains(name)));
+                Some(up).filter(|keys| !keys.is_empty())
             }
             Method::Unsubscribe => {
-                for key in &request.keys {
-                    self.held.remove(key);
+                for name in &request.names {
+                    self.held.remove(name);
                 }
                 None
             }
@@ -119,6 +134,15 @@ impl Subscriptions {
     /// A message of any kind was sent.
     pub(super) fn spoke(&mut self, now: Mono) {
         self.speak_at = now.plus_ms(self.gap_ms);
+        self.put_off = false;
+    }
+
+    /// A ping was answered: that is a message too. It puts our turn off once, lest a stream of pings keep us from speaking.
+    pub(super) fn answered_ping(&mut self, now: Mono) {
+        if !self.put_off {
+            self.spoke(now.max(self.speak_at));
+            self.put_off = true;
+        }
     }
 
     /// When to look again, if nothing else happens.
@@ -129,8 +153,9 @@ impl Subscriptions {
         }
     }
 
-    fn difference(&self) -> Option<(Method, Vec<SeriesKey>)> {
-        let leave: Vec<_> = self.held.difference(&self.wanted).cloned().collect();
+    fn difference(&self) -> Option<(Method, Vec<Name>)> {
+        let leaves = |name: &&Name| !self.wanted.contains(name) || self.renewed.contains(name);
+        let leave: Vec<_> = self.held.iter().filter(leaves).cloned().collect();
         if !leave.is_empty() {
             return Some((Method::Unsubscribe, leave));
         }
@@ -139,19 +164,27 @@ impl Subscriptions {
     }
 }
 
+fn series_of<'a>(names: impl Iterator<Item = &'a Name>) -> Arc<[SeriesKey]> {
+    names.filter_map(Name::series).cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::name::names_for;
     use super::*;
     use crate::market::{Interval, Symbol};
 
-    fn keys(names: &[&str]) -> Keys {
-        let key = |name: &&str| SeriesKey::new(Symbol::parse(name).unwrap(), Interval::M1);
-        Arc::new(names.iter().map(key).collect())
+    fn key(name: &str) -> SeriesKey {
+        SeriesKey::new(Symbol::parse(name).unwrap(), Interval::M1)
     }
 
-    fn subscriptions(names: &[&str]) -> Subscriptions {
+    fn names(names: &[&str]) -> Names {
+        Arc::new(names.iter().map(|name| Name::Series(key(name))).collect())
+    }
+
+    fn subscriptions(of: &[&str]) -> Subscriptions {
         Subscriptions::new(
-            keys(names),
+            names(of),
             Duration::from_millis(250),
             Duration::from_secs(10),
         )
@@ -166,7 +199,7 @@ mod tests {
             text,
             r#"{"id":1,"method":"SUBSCRIBE","params":["ausdt@kline_1m","币usdt@kline_1m"]}"#
         );
-        subs.want(keys(&["AUSDT", "BUSDT"]));
+        subs.want(names(&["AUSDT", "BUSDT"]));
         assert_eq!(subs.next_request(at(5_000)), None, "unanswered");
         assert!(subs.accepted(9).is_none(), "another's answer");
         assert_eq!(subs.accepted(1).unwrap().len(), 1, "one is not wanted now");
@@ -175,10 +208,89 @@ mod tests {
         assert!(subs.next_request(at(5_250)).unwrap().contains("UNSUB"));
         assert!(subs.accepted(2).is_none());
         assert!(subs.next_request(at(5_500)).unwrap().contains("busdt"));
+        assert!(!subs.are_complete());
         subs.accepted(3);
+        assert!(subs.are_complete());
         assert_eq!(subs.carried().len(), 2);
         assert_eq!(subs.next_request(at(60_000)), None, "nothing to say");
         assert_eq!(subs.look_at(), None);
+    }
+
+    /// Pings of the exchange at every 100 ms, a change of the set at every turn: what we say within a second, the
+    /// answers to at most one ping a turn included, stays under the exchange's patience.
+    #[test]
+    fn h13_answers_to_pings_count_and_do_not_keep_us_from_speaking() {
+        let mut subs = subscriptions(&["AUSDT"]);
+        let mut said = Vec::new();
+        for ms in (0..10_000).step_by(50) {
+            let now = Mono::from_ms(ms);
+            if ms % 2_000 == 0 {
+                subs.answered_ping(now);
+                said.push(ms);
+            }
+            if subs.next_request(now).is_some() {
+                said.push(ms);
+                subs.accepted(subs.last_id);
+            }
+            if subs.are_complete() {
+                let other = if subs.last_id % 4 == 1 {
+                    "BUSDT"
+                } else {
+                    "AUSDT"
+                };
+                subs.want(names(&[other]));
+            }
+        }
+        let most = said
+            .iter()
+            .map(|from| {
+                said.iter()
+                    .filter(|at| (*from..from + 1_000).contains(*at))
+                    .count()
+            })
+            .max();
+        assert!(said.len() > 30 && most <= Some(5), "{most:?} of {said:?}");
+        subs.spoke(Mono::from_ms(20_000));
+        for ms in (20_010..20_500).step_by(10) {
+            subs.answered_ping(Mono::from_ms(ms));
+        }
+        assert!(subs.speak_at <= Mono::from_ms(20_500), "pings starve us");
+    }
+
+    #[test]
+    fn h10_a_renewed_name_is_left_and_joined_again() {
+        let at = Mono::from_ms;
+        let mut subs = subscriptions(&["AUSDT", "BUSDT"]);
+        subs.next_request(at(0)).unwrap();
+        subs.accepted(1);
+        subs.renew(&[key("BUSDT")]);
+        let leave = subs.next_request(at(1_000)).unwrap();
+        assert!(
+            leave.contains(r#""UNSUBSCRIBE","params":["busdt@kline_1m"]"#),
+            "{leave}"
+        );
+        subs.accepted(2);
+        assert_eq!(subs.carried().len(), 2, "a loss takes both away");
+        let join = subs.next_request(at(2_000)).unwrap();
+        assert!(
+            join.contains(r#""SUBSCRIBE","params":["busdt@kline_1m"]"#),
+            "{join}"
+        );
+        assert_eq!(*subs.accepted(3).unwrap(), [key("BUSDT")]);
+        assert_eq!(subs.next_request(at(9_000)), None, "once");
+    }
+
+    #[test]
+    fn news_of_contracts_are_subscribed_and_are_no_series() {
+        let wanted = Arc::new(names_for(&BTreeSet::from([key("AUSDT")])));
+        let mut subs = Subscriptions::new(wanted, Duration::ZERO, Duration::from_secs(10));
+        let text = subs.next_request(Mono::default()).unwrap();
+        assert!(
+            text.contains(r#"["!contractInfo","ausdt@kline_1m"]"#),
+            "{text}"
+        );
+        assert_eq!(*subs.accepted(1).unwrap(), [key("AUSDT")]);
+        assert_eq!(names_for(&BTreeSet::new()).len(), 0);
     }
 
     #[test]
