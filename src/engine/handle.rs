@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::chart::Chart;
 use super::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
 use crate::clock::ExchangeClock;
+use crate::exchange::Refusal;
 use crate::market::{Interval, SeriesKey, Symbol, TimeMs};
 
 /// How long an order may take before the asker gives up.
@@ -82,6 +83,9 @@ pub struct EngineInfo {
     pub corrections: u64,
     /// Candles refused as impossible.
     pub bad_candles: u64,
+    /// Whether the exchange does not serve this address.
+    #[serde(default)]
+    pub refusal: Option<Refusal>,
 }
 
 /// Reads and asks; clones share one engine.

@@ -299,6 +299,7 @@ impl EngineTask {
             weight_limit: WEIGHT_LIMIT,
             connections_wanted: usize::try_from(wanted).unwrap_or(usize::MAX),
             bad_candles: info.bad_candles + counts.bad(),
+            refusal: self.exchange.refusal(),
             ..info
         };
         self.info.send_replace(info);

@@ -197,7 +197,9 @@ impl UniverseReader {
                         backoff.next_delay()
                     }
                     Err(ReadError::Exchange(error)) => {
-                        complain(&error, &mut complaints);
+                        if error.again_in().is_none() {
+                            complain(&error, &mut complaints); // else the exchange's room has told it
+                        }
                         self.pause(&error, &mut backoff)
                     }
                 };
@@ -224,7 +226,7 @@ impl UniverseReader {
                 Duration::from_secs_f64(wait_ms / 1_000.0)
                     .clamp(Duration::from_millis(5), OPERATOR_PAUSE)
             }
-            Advice::AskTheOperator => OPERATOR_PAUSE,
+            Advice::AskTheOperator => error.again_in().unwrap_or(OPERATOR_PAUSE),
             Advice::BackOff | Advice::GiveUp => backoff.next_delay(),
         }
     }

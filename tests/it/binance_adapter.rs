@@ -43,6 +43,7 @@ fn times() -> Times {
         message_gap: Duration::from_millis(5),
         reconnect: (Duration::from_millis(10), Duration::from_millis(40)),
         after_policy: Duration::from_millis(60),
+        after_refusal: Duration::from_millis(200),
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{
-    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
+    Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
 };
 
 use super::lost::Lost;
@@ -134,24 +134,54 @@ impl Connection {
 }
 
 async fn connect(setup: &Setup) -> Result<Socket, Lost> {
+    let served = &setup.host.served;
+    if let Err(held) = served.admit(Mono::now()) {
+        return Err(Lost::NotServed {
+            status: held.refusal.status,
+            again_in: held.again_in,
+        });
+    }
+    let limit = setup.times.handshake;
+    let connected = tokio::time::timeout(limit, handshake(setup)).await;
+    let connected = connected.unwrap_or(Err(Lost::HandshakeTimedOut(limit)));
+    match &connected {
+        Ok(_) => served.serve(),
+        Err(Lost::Handshake(status)) if matches!(status.as_u16(), 403 | 451) => {
+            let status = status.as_u16();
+            let again_in = served.refuse(status, "", Mono::now());
+            return Err(Lost::NotServed { status, again_in });
+        }
+        Err(Lost::Handshake(_)) => served.serve(),
+        Err(_) => served.unanswered(),
+    }
+    connected
+}
+
+async fn handshake(setup: &Setup) -> Result<Socket, Lost> {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .max_message_size(Some(MESSAGE_MAX))
         .max_frame_size(Some(MESSAGE_MAX));
-    let limit = setup.times.handshake;
-    let tls = Connector::Rustls(Arc::clone(&setup.host.tls));
-    let url = setup.host.url.as_str();
-    let connecting = connect_async_tls_with_config(url, Some(config), true, Some(tls));
-    match tokio::time::timeout(limit, connecting).await {
-        Err(_) => Err(Lost::HandshakeTimedOut(limit)),
-        Ok(Err(error)) => Err(Lost::connect(error)),
-        Ok(Ok((socket, _))) => Ok(socket),
+    let host = &setup.host;
+    let target = &host.target;
+    let dialled = host
+        .way
+        .dial(&target.host, target.port, setup.times.connect)
+        .await;
+    let socket = dialled.map_err(Lost::NoWay)?;
+    let tls = Connector::Rustls(Arc::clone(&host.tls));
+    let url = target.url.as_str();
+    match client_async_tls_with_config(url, socket, Some(config), Some(tls)).await {
+        Err(error) => Err(Lost::connect(error)),
+        Ok((socket, _)) => Ok(socket),
     }
 }
 
 fn log_loss(why: &Lost, wait: Duration, told: bool) {
     let wait_ms = wait.as_millis();
-    if why.is_our_fault() {
+    if let Lost::NotServed { .. } = why {
+        tracing::debug!(%why, wait_ms, "stream not served"); // told once for all of them, by `Served`
+    } else if why.is_our_fault() {
         tracing::error!(%why, wait_ms, "stream lost: we broke a rule of the exchange");
     } else if told {
         tracing::debug!(%why, wait_ms, "stream still not delivering");

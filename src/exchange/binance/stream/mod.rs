@@ -20,8 +20,10 @@ use tokio::sync::watch;
 use self::connection::Connection;
 use self::plan::{Plan, Slot};
 use super::Times;
+use super::url::Target;
 use crate::clock::{ExchangeClock, Mono};
-use crate::exchange::{ConnectionId, FeedSender, StreamCounts, Streams};
+use crate::exchange::refusal::Served;
+use crate::exchange::{ConnectionId, FeedSender, StreamCounts, Streams, Way};
 use crate::market::SeriesKey;
 use crate::tasks::Tasks;
 
@@ -31,14 +33,16 @@ type Keys = Arc<BTreeSet<SeriesKey>>;
 /// Where the streams are and how they are reached.
 #[derive(Debug)]
 pub(super) struct Host {
-    pub(super) url: String,
+    pub(super) target: Target,
+    pub(super) way: Arc<Way>,
     pub(super) tls: Arc<rustls::ClientConfig>,
+    pub(super) served: Served,
 }
 
 /// What all connections share.
 #[derive(Debug)]
 struct Setup {
-    host: Host,
+    host: Arc<Host>,
     times: Times,
     clock: ExchangeClock,
     feed: FeedSender,
@@ -49,7 +53,7 @@ struct Setup {
 
 /// Starts the task that owns all connections.
 pub(super) fn start(
-    host: Host,
+    host: Arc<Host>,
     times: Times,
     clock: ExchangeClock,
     tasks: &Tasks,
