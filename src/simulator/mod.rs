@@ -9,6 +9,7 @@ mod catalogue;
 mod clock;
 mod generator;
 mod names;
+pub mod proxy;
 mod replay;
 mod requests;
 mod rest;
@@ -26,7 +27,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
 
-pub use settings::{LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
+pub use settings::{Direct, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
 pub use stats::{ConnectionReport, Counts, Rule, StatsReport, Violation};
 pub use wire::TruthCandle;
 
@@ -51,6 +52,7 @@ struct World {
     budgets: Mutex<weights::Budgets>,
     stats: stats::Stats,
     streams: streams::Streams,
+    proxies: proxy::Proxies,
     tasks: Tasks,
 }
 
@@ -124,7 +126,7 @@ impl Simulator {
 
     /// What clients have done so far, and which rules they broke.
     pub fn stats(&self) -> StatsReport {
-        self.world.stats.report()
+        self.world.report()
     }
 }
 
@@ -150,8 +152,16 @@ impl World {
             budgets: Mutex::default(),
             stats: stats::Stats::default(),
             streams: streams::Streams::default(),
+            proxies: proxy::Proxies::default(),
             tasks: tasks.clone(),
             settings,
         })
+    }
+
+    /// The books, those of the proxies included.
+    fn report(&self) -> StatsReport {
+        let mut report = self.stats.report();
+        self.proxies.tell(&mut report);
+        report
     }
 }

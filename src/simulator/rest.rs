@@ -104,7 +104,7 @@ impl Endpoint {
                 Some(wire::premium_row(c, day.close, now))
             }),
             Self::Truth => truth(world, params, now),
-            Self::Stats => serde_json::to_string(&world.stats.report()).map_err(|error| Refusal {
+            Self::Stats => serde_json::to_string(&world.report()).map_err(|error| Refusal {
                 status: 500,
                 code: -1001,
                 message: error.to_string(),
