@@ -16,17 +16,15 @@ use crate::config::{Config, Secret};
 use crate::engine::{
     self, Beginning, EngineHandle, EngineSettings, Operation, TechnicalFigures, WatchList,
 };
-use crate::exchange::{BadProxy, Exchange, Proxy};
 use crate::exchange::binance::{Binance, BinanceSettings};
+use crate::exchange::{BadProxy, Exchange, Proxy};
 use crate::http::{self, AdminToken, CompatCache, HttpSettings, HttpState, RedisNeed};
 use crate::hub::{Hub, HubSettings};
 use crate::market::Interval;
 use crate::simulator::Simulator;
 use crate::simulator::proxy::SimProxy;
 pub use crate::simulator::proxy::{ProxyFault, ProxyKind, ProxyLogin, ProxySettings};
-pub use crate::simulator::{
-    Direct, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable,
-};
+pub use crate::simulator::{Direct, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
 use crate::store::redis::{BadRedisUrl, Fallback, Part, RedisSettings};
 use crate::store::{Batch, KEPT_CHANGES, RedisStore, Store, WRITE_QUEUE};
 use crate::tasks::Tasks;

@@ -395,13 +395,7 @@ impl<'a> Reader<'a> {
         self.bad.push(BadSetting::new(found, text, source, words));
     }
 
-    fn show(
-        &mut self,
-        name: &'static str,
-        variable: &'static str,
-        text: &str,
-        source: Source,
-    ) {
+    fn show(&mut self, name: &'static str, variable: &'static str, text: &str, source: Source) {
         let hidden = table::entry(name).is_none_or(|entry| entry.secret);
         let value = match text {
             "" => String::new(),

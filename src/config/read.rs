@@ -113,7 +113,12 @@ fn redis_enabled(reader: &mut Reader<'_>) -> Option<Setting<bool>> {
     let value = OTHERS
         .iter()
         .any(|name| reader.sources.find(name).is_some());
-    reader.show(NAME, NAME, if value { "true" } else { "false" }, Source::Default);
+    reader.show(
+        NAME,
+        NAME,
+        if value { "true" } else { "false" },
+        Source::Default,
+    );
     Some(Setting {
         value,
         source: Source::Default,

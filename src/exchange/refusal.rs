@@ -142,6 +142,14 @@ impl Served {
         }
     }
 
+    /// Who was let through had no budget left to ask with: the next one may.
+    pub(super) fn unasked(&self, now: Mono) {
+        if let Some(standing) = self.refused().as_mut() {
+            standing.ask_at = now;
+            standing.asking = false;
+        }
+    }
+
     /// No answer came: the refusal stands, and nobody asks at present.
     pub(super) fn unanswered(&self) {
         if let Some(standing) = self.refused().as_mut() {
@@ -188,7 +196,11 @@ mod tests {
 
     #[test]
     fn h31_all_go_on_when_the_one_who_asks_is_served() {
-        let served = Served::new(Side::Streams, "exchange".to_owned(), Duration::from_secs(60));
+        let served = Served::new(
+            Side::Streams,
+            "exchange".to_owned(),
+            Duration::from_secs(60),
+        );
         served.refuse(403, "", at(0));
         let held = served.admit(at(1_000)).unwrap_err();
         assert_eq!(held.again_in, Duration::from_secs(59));
@@ -199,8 +211,10 @@ mod tests {
         let held = served.admit(at(60_002)).unwrap_err();
         assert!(held.again_in > LOOK_AGAIN, "he was not answered");
         assert_eq!(served.admit(at(120_000)), Ok(()));
+        served.unasked(at(120_000));
+        assert_eq!(served.admit(at(120_001)), Ok(()));
         served.serve();
         assert_eq!(served.refusal(), None);
-        assert_eq!(served.admit(at(120_001)), Ok(()));
+        assert_eq!(served.admit(at(120_002)), Ok(()));
     }
 }

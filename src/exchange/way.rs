@@ -85,7 +85,9 @@ impl Way {
 
 /// A TCP connection. Of several addresses none that is silent uses up the time of the others (happy eyeballs).
 pub(super) async fn tcp(host: &str, port: u16, limit: Duration) -> Result<TcpStream, Cause> {
-    let uri: Uri = format!("http://{host}:{port}/").parse().map_err(Cause::new)?;
+    let uri: Uri = format!("http://{host}:{port}/")
+        .parse()
+        .map_err(Cause::new)?;
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true); // a small frame must not wait for the last one's acknowledgement
     connector.set_connect_timeout(Some(limit));

@@ -28,6 +28,7 @@ mod hub_seams;
 mod hub_sockets;
 mod hub_storm;
 mod openapi;
+mod proxies;
 mod redis_away;
 mod redis_cache;
 mod redis_handover;

@@ -100,7 +100,8 @@ impl Rest {
             return Err(self.not_served(path, status, held.message, held.again_in));
         }
         let deadline = Deadline::after(self.times.answer);
-        let sent = self.charge(call.weight)?;
+        let charged = self.charge(call.weight);
+        let sent = charged.inspect_err(|_| self.served.unasked(Mono::now()))?;
         let answer = deadline
             .meet(client::get(&self.client, &self.url(call)))
             .await;

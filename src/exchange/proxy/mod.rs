@@ -53,7 +53,9 @@ pub enum BadProxy {
     #[error("its scheme is none of http, socks5, socks5h")]
     Scheme,
     /// More than a host.
-    #[error("it has a path, a query or a fragment; write /, ? and # in a password as %2F, %3F, %23")]
+    #[error(
+        "it has a path, a query or a fragment; write /, ? and # in a password as %2F, %3F, %23"
+    )]
     NotBare,
     /// A user or password the protocol cannot carry.
     #[error("its user or password is not UTF-8, too long, or has a colon in the user")]
@@ -75,13 +77,17 @@ pub enum ProxyFault {
         limit: Duration,
     },
     /// It wants a user and a password.
-    #[error("it wants a user and a password: put them into PROXY_URL (scheme://user:password@host:port)")]
+    #[error(
+        "it wants a user and a password: put them into PROXY_URL (scheme://user:password@host:port)"
+    )]
     LoginWanted,
     /// It does not know this user or password.
     #[error("it refuses the user or the password; mend PROXY_URL")]
     LoginRefused,
     /// Its rules do not let us through.
-    #[error("it does not let us through to {target} ({answer}); allow it there, or use another proxy")]
+    #[error(
+        "it does not let us through to {target} ({answer}); allow it there, or use another proxy"
+    )]
     Forbidden {
         /// To whom.
         target: String,
@@ -237,9 +243,14 @@ mod tests {
             assert_eq!(proxy.to_string(), shown);
             assert_eq!(format!("{proxy:?}"), shown);
         }
-        let login = Proxy::parse("http://m%20e:p%40ss%2F%E5%B8%81@h").unwrap().login;
+        let login = Proxy::parse("http://m%20e:p%40ss%2F%E5%B8%81@h")
+            .unwrap()
+            .login;
         let login = login.unwrap();
-        assert_eq!((login.user.as_str(), login.password.as_str()), ("m e", "p@ss/币"));
+        assert_eq!(
+            (login.user.as_str(), login.password.as_str()),
+            ("m e", "p@ss/币")
+        );
     }
 
     #[test]

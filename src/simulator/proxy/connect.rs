@@ -40,7 +40,8 @@ pub(super) async fn ask(
         });
         if said != Some(wanted.as_str()) {
             proxy.turned_away();
-            let words = "407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"exchange\"";
+            let words =
+                "407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"exchange\"";
             return refuse(client, words).await;
         }
     }

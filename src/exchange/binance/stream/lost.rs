@@ -109,7 +109,7 @@ impl Lost {
             Self::Handshake(status) if status.is_client_error() => times.reconnect.1,
             // A password the proxy refuses is not to be tried every second.
             Self::NoWay(WayError::Proxy { fault, .. }) if fault.needs_a_person() => {
-                times.reconnect.1
+                times.after_refusal
             }
             Self::NoWay(_)
             | Self::Handshake(_)
