@@ -10,7 +10,7 @@ use hamacast::tasks::Tasks;
 use super::feed::{Feed, changes};
 use super::figures::{at_most, median, ms_between, now};
 use super::process::Process;
-use super::relay::{self, Passed, Way, lock};
+use super::relay::{self, Passed, Record, Way, lock};
 use super::stand_in::{SERIES, StandIn};
 
 const ROUNDS: usize = 25;
@@ -45,10 +45,7 @@ pub(crate) async fn measure() -> anyhow::Result<Vec<String>> {
         engine.say(burst).await?;
         let all_read = until_all_read(&mut feed).await?;
         engine.until_read_back().await?;
-        // The last answers to the pipeline are on their way when the last message is read back.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let passed = std::mem::take(&mut *lock(&record));
-        let (append, results) = on_the_wire(&passed).context("no burst on the wire")?;
+        let (append, results) = until_answered(&record).await?;
         closes.push(Close {
             append,
             results,
@@ -89,6 +86,21 @@ async fn until_all_read(feed: &mut Feed) -> anyhow::Result<Instant> {
     };
     let reading = tokio::time::timeout(Duration::from_secs(30), reading).await;
     reading.context("not all changes within 30 s")?
+}
+
+/// The times on the wire. The last answers to the pipeline are on their way when the last message is read back: the
+/// record is looked at until nothing was added to it for a while.
+async fn until_answered(record: &Record) -> anyhow::Result<(f64, f64)> {
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    let mut seen = 0;
+    loop {
+        looks.tick().await;
+        let passed = lock(record);
+        if passed.len() == seen {
+            return on_the_wire(&passed).context("no burst on the wire");
+        }
+        seen = passed.len();
+    }
 }
 
 /// Times of the script and of the pipeline, each from its first byte to the last of its answer, on the connection that

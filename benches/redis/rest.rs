@@ -11,6 +11,7 @@ use memchr::memmem;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::{Interval, interval_at};
 
 use super::feed::Feed;
 use super::figures::{at_least, at_most, median, ms_between, now, percentile};
@@ -38,6 +39,16 @@ enum Pace {
     AtOnce,
     /// One request each so long.
     Every(Duration),
+}
+
+impl Pace {
+    /// When the requests of a connection are due; one that is late does not move those after it.
+    fn ticks(self, began: Instant) -> Option<Interval> {
+        match self {
+            Self::AtOnce => None,
+            Self::Every(each) => Some(interval_at(began.into(), each)),
+        }
+    }
 }
 
 /// What a round gave.
@@ -155,21 +166,16 @@ impl Setting {
     ) -> anyhow::Result<Vec<f64>> {
         let mut asker = Asker::connect(&self.server.address).await?;
         let mut waits = Vec::new();
-        let mut due = began;
+        let mut ticks = pace.ticks(began);
         for request in self.requests.iter().cycle().skip(first) {
             let mut from = now();
             if from.saturating_duration_since(began) >= ROUND {
                 break;
             }
-            if let Pace::Every(each) = pace {
-                let early = due.saturating_duration_since(from);
-                if early.is_zero() {
-                    from = due;
-                } else {
-                    tokio::time::sleep(early).await;
-                    from = now(); // the timer's grain is a millisecond: its delay is not the server's
-                }
-                due += each;
+            if let Some(ticks) = &mut ticks {
+                let due = ticks.tick().await.into_std();
+                // A request that was waited for begins now: the timer's grain is a millisecond, its delay not the server's.
+                from = if due <= from { due } else { now() };
             }
             asker.ask(request).await?;
             waits.push(ms_between(from, now()));

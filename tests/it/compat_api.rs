@@ -137,7 +137,7 @@ pub(crate) fn is_like(example: &Value, seen: &Value, at: &str) {
                 "<number>" => seen.is_f64(),
                 "<text>" => seen.as_str().is_some_and(|text| !text.is_empty()),
                 "<time>" => seen.as_str().is_some_and(is_time),
-                "<v1>" => seen.is_object(),
+                "<v1>" | "<analysis>" => seen.is_object(),
                 other => panic!("{at}: {other} is no kind"),
             };
             assert!(fits, "{at}: {seen} is no {kind}");
@@ -279,17 +279,12 @@ async fn a_batch_tells_each_contract_and_how_it_went() {
     };
     let ((status, answer), asked) = with_engine(&mut queries, work).await;
     assert_eq!((status, asked), (200, 3), "{answer}");
+    is_like(&example("analyze-batch"), &answer, "batch");
     let data = &answer["data"];
-    assert_eq!(
-        data["summary"],
-        json!({"total": 4, "success": 3, "failed": 1, "cached": 1})
-    );
     let mut alone = example("analyze-symbol")["data"].clone();
     is_like(&alone, &data["results"]["BTCUSDT"], "results.BTCUSDT");
     alone["symbol"] = json!("币安人生USDT");
     assert_eq!(data["results"]["币安人生usdt"]["symbol"], alone["symbol"]);
-    let failed = data["results"]["FOOUSDT"].as_object().unwrap();
-    assert_eq!(failed.keys().collect::<Vec<_>>(), ["error"]);
     assert_eq!(data["results"]["ETHUSDT"]["cached"], true);
 }
 

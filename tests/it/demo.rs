@@ -2,7 +2,6 @@
 //! and resumes by its cursor has exactly the server's log; the candles are the exchange's; no rule was broken; the stop
 //! is clean. `HAMACAST_DEMO_SECONDS` and `HAMACAST_DEMO_SPEED` say how long and how fast (`make soak`).
 
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -10,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::support::http_room::client;
 use crate::support::hub::{Client, items};
-use crate::support::process::Server;
+use crate::support::process::{Server, address_kept_free};
 
 /// A cursor, as a reader keeps it.
 #[derive(Debug, Clone)]
@@ -41,7 +40,7 @@ async fn a_reader_cut_off_at_random_has_exactly_the_log_and_the_candles_are_the_
         number("HAMACAST_DEMO_SECONDS", 20),
         number("HAMACAST_DEMO_SPEED", 300),
     );
-    let exchange = free_address();
+    let exchange = address_kept_free();
     let speed_text = speed.to_string();
     let demo = Server::start(
         &[
@@ -123,15 +122,6 @@ fn end_cleanly(demo: Server) {
     );
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(25), "ended after {took:?}");
-}
-
-/// An address nobody listens on at the moment.
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string()
 }
 
 /// Waits for the heartbeat that says so.

@@ -1,7 +1,6 @@
 //! `serve` and an exchange that is not there, or does not know a name: it listens at once, says that it is not ready, and
 //! comes up by itself; what only a person can mend ends it with one clear line.
 
-use std::net::TcpListener;
 use std::process::Command;
 
 use serde_json::Value;
@@ -9,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::support::http_room::client;
 use crate::support::hub::Client;
-use crate::support::process::Server;
+use crate::support::process::{Server, address_kept_free};
 
 fn exchange(listen: &str) -> Server {
     let options = ["exchange", "--listen", listen, "--symbols", "3"];
@@ -47,9 +46,7 @@ fn a_name_the_exchange_does_not_trade_ends_the_program_with_one_clear_line() {
 
 #[tokio::test]
 async fn h31_serve_listens_without_an_exchange_and_comes_up_once_it_is_there() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap().to_string();
-    drop(free); // nobody listens there now
+    let address = address_kept_free();
     let serve = Server::start(
         &["serve", "--listen", "127.0.0.1:0"],
         &[

@@ -1,6 +1,7 @@
 //! The real binary as a child process: started, heard to say where it listens, stopped.
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -75,6 +76,13 @@ impl Server {
         let code = self.child.wait().unwrap().code();
         (code, told.elapsed())
     }
+}
+
+/// An address nobody listens on, for a server that is to come there later. It is not `127.0.0.1`: there another test may be
+/// given the same port meanwhile.
+pub(crate) fn address_kept_free() -> String {
+    let free = TcpListener::bind("127.31.0.1:0").unwrap();
+    free.local_addr().unwrap().to_string()
 }
 
 impl Drop for Server {
