@@ -143,12 +143,12 @@ pub(super) struct Link(MaybeTlsStream<TcpStream>);
 impl Connection for Link {
     fn connected(&self) -> Connected {
         let connected = Connected::new();
-        match &self.0 {
-            MaybeTlsStream::Rustls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-                connected.negotiated_h2()
-            }
-            _ => connected,
+        if let MaybeTlsStream::Rustls(stream) = &self.0
+            && stream.get_ref().1.alpn_protocol() == Some(b"h2")
+        {
+            return connected.negotiated_h2();
         }
+        connected
     }
 }
 

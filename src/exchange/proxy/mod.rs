@@ -7,6 +7,7 @@ mod connect;
 mod socks;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -19,9 +20,12 @@ use super::way;
 const HTTP_PORT: u16 = 80;
 const SOCKS_PORT: u16 = 1080;
 
-/// A proxy. Shown without its password.
+/// A proxy; clones share it. Shown without its password.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Proxy {
+pub struct Proxy(Arc<Parts>);
+
+#[derive(PartialEq, Eq)]
+struct Parts {
     kind: Kind,
     host: String,
     port: u16,
@@ -153,12 +157,13 @@ impl Proxy {
             ("", None) => None,
             (user, password) => Some(Login::read(user, password.unwrap_or_default(), kind)?),
         };
-        Ok(Self {
+        let port = url.port().unwrap_or(port);
+        Ok(Self(Arc::new(Parts {
             kind,
             host,
-            port: url.port().unwrap_or(port),
+            port,
             login,
-        })
+        })))
     }
 
     /// A tunnel to `host:port`, nodelay set.
@@ -169,10 +174,10 @@ impl Proxy {
         limit: Duration,
     ) -> Result<TcpStream, ProxyFault> {
         let work = async {
-            let socket = way::tcp(&self.host, self.port, limit).await;
+            let socket = way::tcp(&self.0.host, self.0.port, limit).await;
             let mut socket = socket.map_err(ProxyFault::NoConnection)?;
-            let login = self.login.as_ref();
-            match self.kind {
+            let login = self.0.login.as_ref();
+            match self.0.kind {
                 Kind::Http => connect::open(&mut socket, host, port, login).await?,
                 Kind::Socks5 => socks::open(&mut socket, host, port, login).await?,
             }
@@ -209,13 +214,13 @@ impl Login {
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.kind {
+        let scheme = match self.0.kind {
             Kind::Http => "http",
             Kind::Socks5 => "socks5h",
         };
         // Some services take a token as the user: nothing of a login is shown.
-        let login = if self.login.is_some() { "***@" } else { "" };
-        write!(f, "{scheme}://{login}{}:{}", self.host, self.port)
+        let login = if self.0.login.is_some() { "***@" } else { "" };
+        write!(f, "{scheme}://{login}{}:{}", self.0.host, self.0.port)
     }
 }
 
@@ -243,9 +248,8 @@ mod tests {
             assert_eq!(proxy.to_string(), shown);
             assert_eq!(format!("{proxy:?}"), shown);
         }
-        let login = Proxy::parse("http://m%20e:p%40ss%2F%E5%B8%81@h")
-            .unwrap()
-            .login;
+        let proxy = Proxy::parse("http://m%20e:p%40ss%2F%E5%B8%81@h").unwrap();
+        let login = proxy.0.login.as_ref();
         let login = login.unwrap();
         assert_eq!(
             (login.user.as_str(), login.password.as_str()),

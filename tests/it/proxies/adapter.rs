@@ -36,73 +36,68 @@ async fn error(proxy: &str) -> ExchangeError {
     binance(NAME, proxy).server_time().await.unwrap_err()
 }
 
+/// An error, words of which it must have one, and what it must advise.
+type Case = (ExchangeError, &'static [&'static str], Advice);
+
+/// What goes wrong by our own settings.
+async fn badly_set(world: &World, kind: ProxyKind) -> Vec<Case> {
+    let url = world.url(LOGIN);
+    let (_, rest) = url.split_once("://").unwrap();
+    // One protocol's first bytes are to the other nonsense, a reason to hang up, or a line without an end.
+    let (other, truths): (_, &[_]) = match kind {
+        ProxyKind::Http => ("socks5://", &["SOCKS5", "broke before", "no tunnel"]),
+        ProxyKind::Socks5 => ("http://", &["HTTP CONNECT", "broke before", "no tunnel"]),
+    };
+    let without = error(&world.proxy.url()).await;
+    let wrong = error(&world.url("me:no")).await;
+    let other = error(&format!("{other}{rest}")).await;
+    let nobody = error("http://127.0.0.1:1").await;
+    let unknown = error("socks5://proxy.invalid").await;
+    vec![
+        (
+            without,
+            &["wants a user and a password"],
+            Advice::AskTheOperator,
+        ),
+        (
+            wrong,
+            &["refuses the user or the password"],
+            Advice::AskTheOperator,
+        ),
+        (other, truths, Advice::BackOff),
+        (nobody, &["is it running"], Advice::BackOff),
+        (unknown, &["no connection to it"], Advice::BackOff),
+    ]
+}
+
 #[tokio::test]
 async fn h31_each_failure_of_a_proxy_says_what_to_do_and_nothing_goes_past_it() {
     for kind in [ProxyKind::Http, ProxyKind::Socks5] {
         let world = World::start(kind).await;
         let url = world.url(LOGIN);
         binance(NAME, &url).server_time().await.unwrap();
-        let (other, protocol) = match kind {
-            ProxyKind::Http => ("socks5://", "SOCKS5"),
-            ProxyKind::Socks5 => ("http://", "HTTP CONNECT"),
-        };
-        let (_, rest) = url.split_once("://").unwrap();
-        let mut cases = vec![
-            (
-                error(&world.proxy.url()).await,
-                "wants a user and a password",
-                Advice::AskTheOperator,
-            ),
-            (
-                error(&world.url("me:no")).await,
-                "refuses the user or the password",
-                Advice::AskTheOperator,
-            ),
-            (
-                error(&format!("{other}{rest}")).await,
-                protocol,
-                Advice::BackOff,
-            ),
-            (
-                error("http://127.0.0.1:1").await,
-                "is it running",
-                Advice::BackOff,
-            ),
-            (
-                error("socks5://proxy.invalid").await,
-                "no connection to it",
-                Advice::BackOff,
-            ),
-        ];
-        for (fault, words, advice) in [
+        let mut cases = badly_set(&world, kind).await;
+        let hangs = "no tunnel to exchange.invalid:80 within 2s";
+        let faults: [(_, &[_], _); 3] = [
             (
                 ProxyFault::Refuse { status: 403 },
-                "does not let us through",
+                &["does not let us through"],
                 Advice::AskTheOperator,
             ),
             (
                 ProxyFault::Refuse { status: 502 },
-                "has no connection to",
+                &["has no connection to"],
                 Advice::BackOff,
             ),
-            (
-                ProxyFault::Hang,
-                "no tunnel to exchange.invalid:80 within 2s",
-                Advice::BackOff,
-            ),
-        ] {
+            (ProxyFault::Hang, &[hangs], Advice::BackOff),
+        ];
+        for (fault, words, advice) in faults {
             world.proxy.set_fault(fault);
             cases.push((error(&url).await, words, advice));
         }
         for (error, words, advice) in cases {
             let text = error.to_string();
-            if words == protocol {
-                // One protocol's first bytes are to the other nonsense, a reason to hang up, or a line without an end.
-                let truths = [protocol, "broke before", "no tunnel"];
-                assert!(truths.iter().any(|truth| text.contains(truth)), "{text}");
-            } else {
-                assert!(text.contains(words), "{text}");
-            }
+            assert!(words.iter().any(|word| text.contains(word)), "{text}");
             assert!(
                 text.contains("proxy http://") || text.contains("proxy socks5h://"),
                 "{text}"
@@ -110,11 +105,8 @@ async fn h31_each_failure_of_a_proxy_says_what_to_do_and_nothing_goes_past_it() 
             assert!(!text.contains("p@ss") && !text.contains("p%40ss"), "{text}");
             assert_eq!(error.advice(), advice, "{text}");
         }
-        assert_eq!(
-            world.exchange.stats().proxied_connections,
-            1,
-            "the good one"
-        );
+        let proxied = world.exchange.stats().proxied_connections;
+        assert_eq!(proxied, 1, "the good one");
         world.assert_nothing_went_past_the_proxy();
     }
 }

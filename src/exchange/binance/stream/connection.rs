@@ -143,13 +143,12 @@ async fn connect(setup: &Setup) -> Result<Socket, Lost> {
     let connected = tokio::time::timeout(limit, handshake(setup)).await;
     let connected = connected.unwrap_or(Err(Lost::HandshakeTimedOut(limit)));
     match &connected {
-        Ok(_) => served.serve(),
         Err(Lost::Handshake(status)) if matches!(status.as_u16(), 403 | 451) => {
             let status = status.as_u16();
             let again_in = served.refuse(status, "", Mono::now());
             return Err(Lost::NotServed { status, again_in });
         }
-        Err(Lost::Handshake(_)) => served.serve(),
+        Ok(_) | Err(Lost::Handshake(_)) => served.serve(),
         Err(_) => served.unanswered(),
     }
     connected
