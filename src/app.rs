@@ -16,13 +16,17 @@ use crate::config::{Config, Secret};
 use crate::engine::{
     self, Beginning, EngineHandle, EngineSettings, Operation, TechnicalFigures, WatchList,
 };
-use crate::exchange::Exchange;
 use crate::exchange::binance::{Binance, BinanceSettings};
+use crate::exchange::{BadProxy, Exchange, Proxy};
 use crate::http::{self, AdminToken, CompatCache, HttpSettings, HttpState, RedisNeed};
 use crate::hub::{Hub, HubSettings};
 use crate::market::Interval;
 use crate::simulator::Simulator;
-pub use crate::simulator::{Fault, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
+use crate::simulator::proxy::SimProxy;
+pub use crate::simulator::proxy::{ProxyFault, ProxyKind, ProxyLogin, ProxySettings};
+pub use crate::simulator::{
+    Direct, Fault, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable,
+};
 use crate::store::redis::{BadRedisUrl, Fallback, Part, RedisSettings};
 use crate::store::{Batch, KEPT_CHANGES, MemoryStore, RedisStore, Store, WANTED_FOR, WRITE_QUEUE};
 use crate::tasks::Tasks;
@@ -133,7 +137,7 @@ impl App {
             }
             Store::Redis(redis) => join(config, rooms, redis, readers, &clock, tasks)?,
             Store::Memory(view) => {
-                let exchange = Exchange::Binance(Binance::new(&binance(config), clock.clone())?);
+                let exchange = Exchange::Binance(Binance::new(&binance(config)?, clock.clone())?);
                 let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
                 tasks.spawn("store writer", view.clone().write_all(inbox, readers));
                 let settings = engine_settings(config);
@@ -213,13 +217,21 @@ pub async fn demo(settings: DemoSettings, mut config: Config) -> anyhow::Result<
     run(config, Rooms::All, tasks).await
 }
 
-/// Runs the simulated exchange alone until the process is told to stop.
+/// Runs the simulated exchange alone, and proxies to it, until the process is told to stop.
 ///
 /// # Errors
 /// A `SimulatorError`, which says whether the user's settings are at fault; or a part of it ended by itself.
-pub async fn exchange(settings: SimulatorSettings, listen: SocketAddr) -> anyhow::Result<()> {
+pub async fn exchange(
+    settings: SimulatorSettings,
+    listen: SocketAddr,
+    proxies: Vec<(ProxySettings, SocketAddr)>,
+) -> anyhow::Result<()> {
     let tasks = Tasks::new();
     let simulator = Simulator::start(settings, listen, &tasks).await?;
+    for (settings, listen) in proxies {
+        let proxy = SimProxy::start(&simulator, settings, listen, &tasks).await?;
+        eprintln!("proxy to it on {}", proxy.url());
+    }
     println!("listening on http://{}", simulator.local_addr());
     let asked = tokio::select! {
         asked = stop_signal() => Some(asked.context("signals cannot be waited for")?),
@@ -283,7 +295,7 @@ fn join(
     clock: &ExchangeClock,
     tasks: &Tasks,
 ) -> anyhow::Result<EngineHandle> {
-    let exchange = Exchange::Binance(Binance::new(&binance(config), clock.clone())?);
+    let exchange = Exchange::Binance(Binance::new(&binance(config)?, clock.clone())?);
     let settings = EngineSettings {
         beginning: Beginning::Silent,
         technical: TechnicalFigures::Written,
@@ -360,12 +372,22 @@ pub fn redis_settings(config: &Config) -> Result<Option<RedisSettings>, BadRedis
     Ok(Some(settings))
 }
 
-fn binance(config: &Config) -> BinanceSettings {
-    BinanceSettings {
+/// The proxy to the exchange; none: straight.
+///
+/// # Errors
+/// What `config` says is none. Says which variable is wrong, and nothing of its value.
+pub fn proxy(config: &Config) -> Result<Option<Proxy>, BadProxy> {
+    let text = config.exchange.proxy.value.as_ref();
+    text.map(|text| Proxy::parse(text.expose())).transpose()
+}
+
+fn binance(config: &Config) -> anyhow::Result<BinanceSettings> {
+    Ok(BinanceSettings {
         rest_url: config.exchange.rest_url.value.clone(),
         ws_url: config.exchange.ws_url.value.clone(),
+        proxy: proxy(config).context("PROXY_URL")?,
         ..BinanceSettings::default()
-    }
+    })
 }
 
 fn engine_settings(config: &Config) -> EngineSettings {

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::app::{self, Fault, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
+use crate::app::{
+    self, Direct, Fault, LegacyPaths, ProxyFault, ProxyKind, ProxyLogin, ProxySettings,
+    SimulatorError, SimulatorSettings, WeightTable,
+};
 use crate::config::{LogConfig, Sources};
 use crate::market::{Interval, TimeMs};
 
@@ -17,6 +20,8 @@ const EXAMPLES: &str = r#"Examples:
   hamacast exchange --replay candles --listen 127.0.0.1:0
   hamacast exchange --fault faults.json
   curl -d '{"kind":"transport.reset"}' http://127.0.0.1:5100/sim/fault
+  hamacast exchange --proxy-listen 127.0.0.1:5180 --proxy-login me:secret --proxy-only     and then
+  PROXY_URL=http://me:secret@127.0.0.1:5180 HAMA_BINANCE_REST_URL=http://exchange.invalid HAMA_BINANCE_WS_URL=ws://exchange.invalid hamacast serve
 
 Beside the exchange's own paths it serves /sim/truth (the closed candles every client must
 end up with), /sim/stats (what clients did, and which rules they broke) and /sim/fault (what
@@ -94,6 +99,34 @@ pub(super) struct ExchangeArgs {
     /// What goes wrong, for whom and when: a JSON array of faults, as docs/simulator.md describes them
     #[arg(long, env = "HAMA_FAULT", value_name = "FILE")]
     fault: Option<PathBuf>,
+    /// Offer an HTTP CONNECT proxy to the exchange here; whatever its client names, it leads to this exchange
+    #[arg(long, env = "HAMA_EXCHANGE_PROXY_LISTEN", value_name = "ADDR:PORT")]
+    proxy_listen: Option<SocketAddr>,
+    /// Offer a SOCKS5 proxy to the exchange here
+    #[arg(long, env = "HAMA_EXCHANGE_SOCKS_LISTEN", value_name = "ADDR:PORT")]
+    socks_listen: Option<SocketAddr>,
+    /// What the proxies want of their clients
+    #[arg(long, env = "HAMA_EXCHANGE_PROXY_LOGIN", value_name = "USER:PASSWORD", value_parser = parse_login)]
+    proxy_login: Option<ProxyLogin>,
+    /// What the proxies do wrong
+    #[arg(long, env = "HAMA_EXCHANGE_PROXY_FAULT", default_value = "none")]
+    proxy_fault: FaultOfProxy,
+    /// Hang up on everybody who does not come through a proxy of ours (else they are counted in /sim/stats)
+    #[arg(long, env = "HAMA_EXCHANGE_PROXY_ONLY")]
+    proxy_only: bool,
+}
+
+/// Names of what a proxy does wrong.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum FaultOfProxy {
+    /// Nothing
+    None,
+    /// Answer 403, or "not allowed by its rules"
+    Refuse,
+    /// Take the connection and say nothing
+    Hang,
+    /// Cut each tunnel after 64 KiB
+    Drop,
 }
 
 /// Names of the weight tables.
@@ -109,7 +142,33 @@ fn parse_interval(text: &str) -> Result<Interval, crate::market::BadInterval> {
     Interval::parse(text.trim())
 }
 
+fn parse_login(text: &str) -> Result<ProxyLogin, String> {
+    let (user, password) = text.split_once(':').ok_or("not USER:PASSWORD")?;
+    Ok(ProxyLogin {
+        user: user.to_owned(),
+        password: password.to_owned(),
+    })
+}
+
 impl ExchangeArgs {
+    fn proxies(&self) -> Vec<(ProxySettings, SocketAddr)> {
+        let fault = match self.proxy_fault {
+            FaultOfProxy::None => ProxyFault::None,
+            FaultOfProxy::Refuse => ProxyFault::Refuse { status: 403 },
+            FaultOfProxy::Hang => ProxyFault::Hang,
+            FaultOfProxy::Drop => ProxyFault::DropAfter { bytes: 64 * 1024 },
+        };
+        let of = |kind, listen: Option<SocketAddr>| {
+            let login = self.proxy_login.clone();
+            let settings = ProxySettings { kind, login, fault };
+            listen.map(|listen| (settings, listen))
+        };
+        let http = of(ProxyKind::Http, self.proxy_listen);
+        http.into_iter()
+            .chain(of(ProxyKind::Socks5, self.socks_listen))
+            .collect()
+    }
+
     fn settings(self) -> Result<SimulatorSettings, SimulatorError> {
         let faults = self
             .fault
@@ -138,6 +197,11 @@ impl ExchangeArgs {
             } else {
                 LegacyPaths::PublicOnly
             },
+            direct: if self.proxy_only {
+                Direct::Refused
+            } else {
+                Direct::Counted
+            },
             ..SimulatorSettings::default()
         })
     }
@@ -150,12 +214,12 @@ pub(super) fn run(args: ExchangeArgs, sources: &Sources) -> anyhow::Result<ExitC
         Err(bad) => return Ok(super::refuse(&bad)),
     };
     super::logging::init(&log, sources)?;
-    let listen = args.listen;
+    let (listen, proxies) = (args.listen, args.proxies());
     let settings = match args.settings() {
         Ok(settings) => settings,
         Err(error) => return Ok(super::usage(&error.to_string())),
     };
-    let served = super::run_to_end(app::exchange(settings, listen))?;
+    let served = super::run_to_end(app::exchange(settings, listen, proxies))?;
     match served {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<SimulatorError>() {

@@ -149,7 +149,9 @@ fn next(error: &ExchangeError, now: TimeMs, speed: f64) -> Next {
             let wait = Duration::from_secs_f64(wait_ms / 1_000.0);
             Next::AskAgain(wait.clamp(SHORTEST_HOLD, LONGEST_HOLD))
         }
-        Advice::AskTheOperator => Next::GiveBackAndPause(OPERATOR_PAUSE),
+        Advice::AskTheOperator => {
+            Next::GiveBackAndPause(error.again_in().unwrap_or(OPERATOR_PAUSE))
+        }
         Advice::BackOff | Advice::GiveUp => Next::GiveBack,
     }
 }
@@ -157,6 +159,10 @@ fn next(error: &ExchangeError, now: TimeMs, speed: f64) -> Next {
 fn complain(key: &SeriesKey, error: &ExchangeError, next: Next, complaints: &mut Complaints) {
     if let Next::AskAgain(_) = next {
         return; // the budget doing its work
+    }
+    if error.again_in().is_some() {
+        tracing::debug!(series = %key, %error, "reading candles is refused"); // the exchange's room tells it, once
+        return;
     }
     let Some(unsaid) = complaints.due(Mono::now()) else {
         tracing::debug!(series = %key, %error, "reading candles failed");

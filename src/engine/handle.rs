@@ -12,7 +12,7 @@ use super::figures::{AuditFigures, CloseDelays};
 use super::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
 use super::settings::EngineSettings;
 use crate::clock::ExchangeClock;
-use crate::exchange::RefusedRows;
+use crate::exchange::{Refusal, RefusedRows};
 use crate::market::{Interval, SeriesKey, Symbol, TimeMs};
 
 /// How long an order may take before the asker gives up.
@@ -105,6 +105,9 @@ pub struct EngineInfo {
     pub audit: AuditFigures,
     /// Time all series together were dirty, real milliseconds.
     pub dirty_ms: u64,
+    /// Whether the exchange does not serve this address.
+    #[serde(default)]
+    pub refusal: Option<Refusal>,
 }
 
 /// Reads and asks; clones share one engine.

@@ -329,6 +329,7 @@ impl EngineTask {
                 .refused
                 .and(&counts.rows.so_far())
                 .and(&self.exchange.refused_rows()),
+            refusal: self.exchange.refusal(),
             ..info
         };
         self.info.send_replace(info);

@@ -6,9 +6,12 @@ pub mod binance;
 mod contract;
 mod error;
 mod feed;
+mod proxy;
 mod queue;
+mod refusal;
 mod refused;
 mod request;
+mod way;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,11 +19,14 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 pub use self::contract::{Contract, ContractKind, ContractStatus, Rows, ServerTime, Ticker};
-pub use self::error::{Advice, BadRow, ExchangeError};
+pub use self::error::{Advice, BadRow, Cause, ExchangeError};
 pub use self::feed::{ConnectionId, FeedEvent, StreamCounts};
+pub use self::proxy::{BadProxy, Proxy, ProxyFault};
 pub use self::queue::{CLOSED_MAX, FeedQueue, FeedSender, LINKS_MAX, Offered, feed_queue};
+pub use self::refusal::{Refusal, Side};
 pub use self::refused::{RefusedCounts, RefusedRows};
 pub use self::request::{CandleRequest, LIMIT_MAX};
+pub use self::way::{Way, WayError};
 
 use self::binance::Binance;
 use crate::market::{Candle, SeriesKey, TimeMs};
@@ -93,6 +99,13 @@ impl Exchange {
     pub fn held_until(&self) -> Option<TimeMs> {
         match self {
             Self::Binance(binance) => binance.held_until(),
+        }
+    }
+
+    /// Whether the exchange does not serve this address (403, 451), and on which side it said so last.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Binance(binance) => binance.refusal(),
         }
     }
 

@@ -15,6 +15,7 @@ mod generator;
 mod life;
 mod line;
 mod names;
+pub mod proxy;
 mod replay;
 mod requests;
 mod responses;
@@ -42,7 +43,7 @@ pub use fault::{
     FaultReport, FaultState, FaultsReport, Margin, Phase, Refusing, RestFault, RightClose, Scope,
     StreamFault, SubscriptionFault, TransportFault, UniverseFault, Wrapping,
 };
-pub use settings::{LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
+pub use settings::{Direct, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
 pub use stats::{ConnectionReport, Counts, Rule, StatsReport, Violation};
 pub use wire::TruthCandle;
 
@@ -73,6 +74,7 @@ struct World {
     stats: stats::Stats,
     streams: streams::Streams,
     faults: fault::Faults,
+    proxies: proxy::Proxies,
     tasks: Tasks,
 }
 
@@ -165,7 +167,7 @@ impl Simulator {
 
     /// What clients have done so far, and which rules they broke.
     pub fn stats(&self) -> StatsReport {
-        self.world.stats.report()
+        self.world.report()
     }
 }
 
@@ -193,6 +195,7 @@ impl World {
             stats: stats::Stats::default(),
             streams: streams::Streams::default(),
             faults: fault::Faults::new(settings.seed),
+            proxies: proxy::Proxies::default(),
             tasks: tasks.clone(),
             settings,
         };
@@ -232,5 +235,12 @@ impl World {
         self.market.clear(self.clock.now());
         self.skews.clear();
         self.faults.clear();
+    }
+
+    /// The books, those of the proxies included.
+    fn report(&self) -> StatsReport {
+        let mut report = self.stats.report();
+        self.proxies.tell(&mut report);
+        report
     }
 }

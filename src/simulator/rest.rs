@@ -126,7 +126,7 @@ impl Endpoint {
                 Some(wire::premium_row(c, c.last_day(now)?.close, now))
             }),
             Self::Truth => truth(listed, params, now),
-            Self::Stats => serde_json::to_string(&world.stats.report()).map_err(|error| Refusal {
+            Self::Stats => serde_json::to_string(&world.report()).map_err(|error| Refusal {
                 status: 500,
                 code: -1001,
                 message: error.to_string(),

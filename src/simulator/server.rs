@@ -36,6 +36,7 @@ pub(super) async fn accept(listener: TcpListener, world: Arc<World>) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
+            Ok((_, client)) if !world.proxies.lets_in(client, world.settings.direct) => {}
             Ok((stream, client)) => {
                 // Without it a small frame would wait for the acknowledgement of the last.
                 let _ = stream.set_nodelay(true);

@@ -27,6 +27,16 @@ pub enum LegacyPaths {
     Market,
 }
 
+/// What becomes of a connection that did not come through one of the exchange's own proxies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direct {
+    /// It is served, and counted.
+    #[default]
+    Counted,
+    /// It is counted, and hung up on.
+    Refused,
+}
+
 /// Settings of one simulated exchange.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SimulatorSettings {
@@ -51,6 +61,8 @@ pub struct SimulatorSettings {
     pub weights: WeightTable,
     /// What `/ws` and `/stream` serve.
     pub legacy_paths: LegacyPaths,
+    /// Whether clients must come through a proxy.
+    pub direct: Direct,
     /// Real time between two pings of the server; this and the next two 10 ms to a week.
     pub ping_every: Duration,
     /// Real time without a pong after which a connection is cut.
@@ -134,6 +146,7 @@ impl Default for SimulatorSettings {
             latency: Duration::ZERO,
             weights: WeightTable::Measured,
             legacy_paths: LegacyPaths::PublicOnly,
+            direct: Direct::Counted,
             ping_every: Duration::from_secs(180),
             pong_timeout: Duration::from_secs(600),
             max_age: Duration::from_secs(24 * 3_600),

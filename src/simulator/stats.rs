@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+use super::proxy::ProxyReport;
 use super::weights::{LIMIT, Verdict};
 use crate::clock::Mono;
 use crate::market::TimeMs;
@@ -35,6 +36,12 @@ pub struct StatsReport {
     pub violations: Vec<Violation>,
     /// How many rules were broken in all.
     pub violation_count: u64,
+    /// Connections that came through the exchange's own proxies.
+    pub proxied_connections: u64,
+    /// Connections that did not.
+    pub direct_connections: u64,
+    /// Its proxies.
+    pub proxies: Vec<ProxyReport>,
 }
 
 /// Counts of one address.

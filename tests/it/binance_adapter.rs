@@ -46,6 +46,7 @@ fn times() -> Times {
         reconnect: (Duration::from_millis(10), Duration::from_millis(40)),
         after_policy: Duration::from_millis(60),
         prove: Duration::from_millis(500),
+        after_refusal: Duration::from_millis(200),
         ..Times::default()
     }
 }

@@ -31,6 +31,7 @@ mod hub_sockets;
 mod hub_storm;
 mod on_demand;
 mod openapi;
+mod proxies;
 mod redis_away;
 mod redis_cache;
 mod redis_handover;

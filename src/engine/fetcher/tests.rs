@@ -11,6 +11,7 @@ fn refused(status: u16) -> ExchangeError {
         path: "/fapi/v1/klines",
         status,
         message: String::new(),
+        again_in: Duration::from_secs(42),
     }
 }
 
@@ -32,7 +33,7 @@ fn h30_a_spent_budget_is_waited_for_at_the_exchanges_speed_and_the_read_is_kept(
 #[test]
 fn h31_a_refusal_for_a_person_pauses_everything_and_other_failures_only_their_read() {
     for status in [403, 451] {
-        let pause = Next::GiveBackAndPause(OPERATOR_PAUSE);
+        let pause = Next::GiveBackAndPause(Duration::from_secs(42));
         assert_eq!(next(&refused(status), NOW, 1.0), pause);
     }
     let unavailable = ExchangeError::Unavailable {

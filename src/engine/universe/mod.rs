@@ -188,7 +188,9 @@ impl UniverseReader {
         };
         let wait = self.wait_after(&failure);
         self.not_before = Mono::now().plus_ms(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        if let Some(unsaid) = self.complaints.due(Mono::now()) {
+        if !failure.is_told()
+            && let Some(unsaid) = self.complaints.due(Mono::now())
+        {
             tracing::warn!(error = %failure, unsaid, "the exchange's listing cannot be had; trying on");
         }
         self.pace.hint(Hint::Changed); // if one was to be heeded, it still is
@@ -209,7 +211,7 @@ impl UniverseReader {
                 let real_ms = wait_ms / self.ties.clock.speed();
                 Duration::from_secs_f64(real_ms / 1_000.0).clamp(SHORTEST_WAIT, OPERATOR_PAUSE)
             }
-            Advice::AskTheOperator => OPERATOR_PAUSE,
+            Advice::AskTheOperator => error.again_in().unwrap_or(OPERATOR_PAUSE),
             Advice::BackOff | Advice::GiveUp => self.backoff.next_delay(),
         }
     }
@@ -381,6 +383,16 @@ enum Failure {
     Exchange(ExchangeError),
     #[error(transparent)]
     Listing(WatchListError),
+}
+
+impl Failure {
+    /// Whether the exchange's room has told it already, for all who ask.
+    fn is_told(&self) -> bool {
+        match self {
+            Self::Exchange(error) => error.again_in().is_some(),
+            Self::Listing(_) => false,
+        }
+    }
 }
 
 impl From<Failure> for OrderError {

@@ -2,6 +2,7 @@
 //! Every request is charged before it is sent; every row and event is checked before anybody sees it.
 //! What the exchange was seen to do, with sources, is in docs/exchange.md; hazard numbers are that list's.
 
+mod client;
 mod decimal;
 mod klines;
 mod listing;
@@ -18,9 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::rest::Rest;
+use super::refusal::Served;
 use super::{
-    CandleRequest, Contract, ExchangeError, FeedSender, RefusedCounts, RefusedRows, Rows,
-    ServerTime, Streams, Ticker,
+    CandleRequest, Contract, ExchangeError, FeedSender, Proxy, Refusal, RefusedCounts, RefusedRows,
+    Rows, ServerTime, Side, Streams, Ticker, Way,
 };
 use crate::clock::ExchangeClock;
 use crate::market::{Candle, TimeMs};
@@ -33,6 +35,8 @@ pub struct BinanceSettings {
     pub rest_url: String,
     /// `ws(s)://host[:port]`; a URL that already ends in `/market` is taken too (hazard 8).
     pub ws_url: String,
+    /// Through which both are reached; never past it.
+    pub proxy: Option<Proxy>,
     /// All waits.
     pub times: Times,
 }
@@ -42,6 +46,7 @@ impl Default for BinanceSettings {
         Self {
             rest_url: "https://fapi.binance.com".into(),
             ws_url: "wss://fstream.binance.com".into(),
+            proxy: None,
             times: Times::default(),
         }
     }
@@ -50,7 +55,7 @@ impl Default for BinanceSettings {
 /// How long we wait for what; all in our own time, however fast the exchange's clock runs, but for `rotate_*`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Times {
-    /// To connect, REST.
+    /// To connect, a proxy's tunnel included; REST's TLS has as long again.
     pub connect: Duration,
     /// For a whole answer, REST, connecting and body included (hazard 32).
     pub answer: Duration,
@@ -78,6 +83,8 @@ pub struct Times {
     pub prove: Duration,
     /// Between two attempts of a connection to heal its mute series (hazard 10).
     pub heal_every: Duration,
+    /// Between two questions whether we are served again, after a 403 or 451; one for REST and one for streams.
+    pub after_refusal: Duration,
 }
 
 impl Default for Times {
@@ -97,6 +104,7 @@ impl Default for Times {
             rotate_spread: Duration::from_secs(3_600),
             prove: Duration::from_secs(10),
             heal_every: Duration::from_secs(300),
+            after_refusal: Duration::from_secs(60),
         }
     }
 }
@@ -108,8 +116,7 @@ pub struct Binance(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     rest: Rest,
-    stream_url: String,
-    tls: Arc<rustls::ClientConfig>,
+    streams: Arc<stream::Host>,
     times: Times,
     clock: ExchangeClock,
     refused: RefusedCounts,
@@ -120,15 +127,26 @@ impl Binance {
     /// the caller sets it from `server_time`, streams only push it forward.
     ///
     /// # Errors
-    /// `BadUrl` for a URL that cannot be one of the exchange, `Tls` and `Client` when the clients cannot be set up.
+    /// `BadUrl` for a URL that cannot be one of the exchange, `Tls` when that cannot be set up.
     pub fn new(settings: &BinanceSettings, clock: ExchangeClock) -> Result<Self, ExchangeError> {
         let base = url::rest_base(&settings.rest_url)?;
+        let times = settings.times;
+        let way = Arc::new(match &settings.proxy {
+            Some(proxy) => Way::Through(proxy.clone()),
+            None => Way::Straight,
+        });
         let tls = tls::client_config().map_err(|source| ExchangeError::Tls { source })?;
+        let target = url::stream_target(&settings.ws_url)?;
+        let streams = stream::Host {
+            served: Served::new(Side::Streams, target.host.clone(), times.after_refusal),
+            target,
+            way: Arc::clone(&way),
+            tls: Arc::new(tls.clone()),
+        };
         Ok(Self(Arc::new(Shared {
-            rest: Rest::new(base, tls.clone(), settings.times, clock.clone())?,
-            stream_url: url::stream_url(&settings.ws_url)?,
-            tls: Arc::new(tls),
-            times: settings.times,
+            rest: Rest::new(base, way, tls, times, clock.clone()),
+            streams: Arc::new(streams),
+            times,
             clock,
             refused: RefusedCounts::default(),
         })))
@@ -188,10 +206,14 @@ impl Binance {
     /// Starts the streams.
     pub fn streams(&self, tasks: &Tasks, feed: FeedSender) -> Streams {
         let shared = &self.0;
-        let host = stream::Host {
-            url: shared.stream_url.clone(),
-            tls: Arc::clone(&shared.tls),
-        };
+        let host = Arc::clone(&shared.streams);
         stream::start(host, shared.times, shared.clock.clone(), tasks, feed)
+    }
+
+    /// The refusal that stands: of requests, else of streams.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let shared = &self.0;
+        let of_streams = || shared.streams.served.refusal();
+        shared.rest.refusal().or_else(of_streams)
     }
 }

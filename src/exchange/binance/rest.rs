@@ -1,17 +1,23 @@
 //! One GET: charged before it is sent, its status judged before its body is read, its body bounded in size and time.
 //! Knows the exchange's ways of saying no; what a good body means is `klines`' and `listing`'s.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url, redirect};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_ENCODING, HeaderMap, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use reqwest::Url;
 use serde::Deserialize;
 
 use super::Times;
+use super::client::{self, Client};
 use super::weight::{Budget, Charged, Instant, MustWait, next_minute};
 use crate::clock::{ExchangeClock, Mono};
-use crate::exchange::ExchangeError;
+use crate::exchange::error::Cause;
+use crate::exchange::refusal::Served;
+use crate::exchange::{ExchangeError, Refusal, Side, Way, WayError};
 use crate::market::TimeMs;
 
 /// The largest right answer, `exchangeInfo`, is 1.2 MB unpacked; also the guard against a gzip bomb.
@@ -33,6 +39,7 @@ pub(super) struct Rest {
     times: Times,
     clock: ExchangeClock,
     budget: Mutex<Budget>,
+    served: Served,
 }
 
 /// One call: what, with which parameters, at which price.
@@ -52,27 +59,20 @@ struct ErrorBody {
 impl Rest {
     pub(super) fn new(
         base: Url,
-        mut tls: rustls::ClientConfig,
+        way: Arc<Way>,
+        tls: rustls::ClientConfig,
         times: Times,
         clock: ExchangeClock,
-    ) -> Result<Self, ExchangeError> {
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .user_agent(concat!("hamacast/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(times.connect)
-            .timeout(times.answer)
-            .redirect(redirect::Policy::none())
-            .no_proxy() // a proxy is a setting of ours, never a guess from the environment (hazard 31)
-            .build()
-            .map_err(|source| ExchangeError::Client { source })?;
-        Ok(Self {
-            client,
+    ) -> Self {
+        let host = base.host_str().unwrap_or_default().to_owned();
+        Self {
+            client: client::client(way, tls, times.connect),
             base,
             times,
             clock,
             budget: Mutex::new(Budget::default()),
-        })
+            served: Served::new(Side::Rest, host, times.after_refusal),
+        }
     }
 
     /// The exchange's clock.
@@ -90,19 +90,47 @@ impl Rest {
         Some(self.exchange_time(until, now))
     }
 
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.served.refusal()
+    }
+
     /// The body of a good answer.
     pub(super) async fn get(&self, call: &Call<'_>) -> Result<Vec<u8>, ExchangeError> {
         let path = call.path;
-        let charged = self.charge(call.weight)?;
-        let answer = self.client.get(self.url(call)).send().await;
-        let counted = answer.as_ref().ok().and_then(counted_weight);
-        self.budget().answered(charged, counted, self.instant());
-        let response = answer.map_err(|error| self.broken(path, error))?;
-        let status = response.status();
-        if status == StatusCode::OK {
-            return self.body(path, response, BODY_MAX).await;
+        if let Err(held) = self.served.admit(Mono::now()) {
+            let status = held.refusal.status;
+            return Err(self.not_served(path, status, held.message, held.again_in));
         }
-        Err(self.refusal(path, response).await)
+        let deadline = Deadline::after(self.times.answer);
+        let charged = self.charge(call.weight);
+        let charged = charged.inspect_err(|_| self.served.unasked(Mono::now()))?;
+        let answer = deadline
+            .meet(client::get(&self.client, &self.url(call)))
+            .await;
+        let counted = match &answer {
+            Some(Ok(response)) => counted_weight(response),
+            Some(Err(_)) | None => None,
+        };
+        self.budget().answered(charged, counted, self.instant());
+        let response = match answer {
+            Some(Ok(response)) => response,
+            Some(Err(error)) => {
+                self.served.unanswered();
+                return Err(self.no_answer(path, error));
+            }
+            None => {
+                self.served.unanswered();
+                return Err(self.timed_out(path));
+            }
+        };
+        let status = response.status();
+        if !matches!(status.as_u16(), 403 | 451) {
+            self.served.serve();
+        }
+        if status == StatusCode::OK {
+            return self.body(path, response, BODY_MAX, deadline).await;
+        }
+        Err(self.refusal_of(path, response, deadline).await)
     }
 
     /// Now, as far as the exchange's clock is known.
@@ -148,32 +176,53 @@ impl Rest {
     async fn body(
         &self,
         path: &'static str,
-        mut response: Response,
+        response: Response<Incoming>,
         limit_bytes: usize,
+        deadline: Deadline,
     ) -> Result<Vec<u8>, ExchangeError> {
+        let too_large = || ExchangeError::TooLarge { path, limit_bytes };
+        let zipped = response
+            .headers()
+            .get(CONTENT_ENCODING)
+            .is_some_and(|encoding| encoding == "gzip");
+        let mut rest = response.into_body();
         let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
+        while let Some(frame) = deadline
+            .meet(rest.frame())
             .await
-            .map_err(|error| self.broken(path, error))?
+            .ok_or_else(|| self.timed_out(path))?
         {
+            let frame = frame.map_err(|error| self.broken(path, Cause::new(error)))?;
+            let chunk = frame.into_data().unwrap_or_default(); // trailers say nothing
             if body.len() + chunk.len() > limit_bytes {
-                return Err(ExchangeError::TooLarge { path, limit_bytes });
+                return Err(too_large());
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body)
+        if !zipped {
+            return Ok(body);
+        }
+        match client::unzipped(&body, limit_bytes) {
+            Ok(Some(body)) => Ok(body),
+            Ok(None) => Err(too_large()),
+            Err(error) => Err(self.broken(path, Cause::new(error))),
+        }
     }
 
     /// Headers first: the hold must stand even if the body never comes.
-    async fn refusal(&self, path: &'static str, response: Response) -> ExchangeError {
+    async fn refusal_of(
+        &self,
+        path: &'static str,
+        response: Response<Incoming>,
+        deadline: Deadline,
+    ) -> ExchangeError {
         let status = response.status().as_u16();
         let told = retry_after(response.headers());
         let limited = matches!(status, 418 | 429);
         if limited {
             self.hold(told.unwrap_or_else(|| self.quiet_for(status)));
         }
-        let text = self.error_text(path, response).await;
+        let text = self.error_text(path, response, deadline).await;
         let body: ErrorBody = serde_json::from_str(&text).unwrap_or_default();
         let message: String = if body.msg.is_empty() {
             text.chars().take(MESSAGE_CHARS).collect()
@@ -203,12 +252,10 @@ impl Rest {
         // Internal error, unexpected answer, timeout, overload: the exchange's, whatever the status.
         let its_own = matches!(code, Some(-1000 | -1001 | -1006 | -1007 | -1008));
         match status {
-            403 | 451 => ExchangeError::NotServed {
-                host: self.host(),
-                path,
-                status,
-                message,
-            },
+            403 | 451 => {
+                let again_in = self.served.refuse(status, &message, Mono::now());
+                self.not_served(path, status, message, again_in)
+            }
             408 | 500.. => ExchangeError::Unavailable {
                 path,
                 status,
@@ -239,8 +286,13 @@ impl Rest {
         self.exchange_time(until, now)
     }
 
-    async fn error_text(&self, path: &'static str, response: Response) -> String {
-        match self.body(path, response, ERROR_BODY_MAX).await {
+    async fn error_text(
+        &self,
+        path: &'static str,
+        response: Response<Incoming>,
+        deadline: Deadline,
+    ) -> String {
+        match self.body(path, response, ERROR_BODY_MAX, deadline).await {
             Ok(body) => String::from_utf8_lossy(&body).into_owned(),
             Err(error) => error.to_string(),
         }
@@ -260,17 +312,48 @@ impl Rest {
         Duration::from_secs_f64(ahead_ms / 1_000.0 / self.clock.speed())
     }
 
-    fn broken(&self, path: &'static str, error: reqwest::Error) -> ExchangeError {
-        if error.is_timeout() {
-            return ExchangeError::TimedOut {
-                path,
-                limit: self.times.answer,
-            };
+    fn not_served(
+        &self,
+        path: &'static str,
+        status: u16,
+        message: String,
+        again_in: Duration,
+    ) -> ExchangeError {
+        ExchangeError::NotServed {
+            host: self.host(),
+            path,
+            status,
+            message,
+            again_in,
         }
+    }
+
+    fn no_answer(&self, path: &'static str, error: client::Error) -> ExchangeError {
+        match client::way_error(&error) {
+            Some(WayError::TimedOut { limit, .. }) => ExchangeError::TimedOut {
+                path,
+                limit: *limit,
+            },
+            Some(source @ WayError::Proxy { .. }) => ExchangeError::NoWay {
+                path,
+                source: source.clone(),
+            },
+            Some(WayError::Unreachable { .. }) | None => self.broken(path, Cause::new(error)),
+        }
+    }
+
+    fn timed_out(&self, path: &'static str) -> ExchangeError {
+        ExchangeError::TimedOut {
+            path,
+            limit: self.times.answer,
+        }
+    }
+
+    fn broken(&self, path: &'static str, source: Cause) -> ExchangeError {
         ExchangeError::Unreachable {
             host: self.host(),
             path,
-            source: error.without_url(),
+            source,
         }
     }
 
@@ -283,7 +366,23 @@ impl Rest {
     }
 }
 
-fn counted_weight(response: &Response) -> Option<u32> {
+/// By when the whole answer must be there, from the connection to the last byte of its body (hazard 32).
+#[derive(Debug, Clone, Copy)]
+struct Deadline(Mono);
+
+impl Deadline {
+    fn after(limit: Duration) -> Self {
+        Self(Mono::now().plus_ms(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// What `work` gives, if it comes in time.
+    async fn meet<T>(self, work: impl Future<Output = T>) -> Option<T> {
+        let left = Duration::from_millis(self.0.ms_since(Mono::now()));
+        tokio::time::timeout(left, work).await.ok()
+    }
+}
+
+fn counted_weight(response: &Response<Incoming>) -> Option<u32> {
     let text = response.headers().get(WEIGHT_HEADER)?.to_str().ok()?;
     text.trim().parse().ok()
 }

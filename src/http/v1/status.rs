@@ -80,6 +80,17 @@ pub(in crate::http) struct ExchangeAnswer {
     weight_used: u32,
     /// What the exchange allows in a minute.
     weight_limit: u32,
+    /// Why the exchange does not serve this address (403, 451: region or proxy); null while it does.
+    refusal: Option<RefusalAnswer>,
+}
+
+/// The exchange does not serve this address.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct RefusalAnswer {
+    /// 403 or 451.
+    status: u16,
+    /// What is refused, and what to do.
+    message: String,
 }
 
 /// Whether the operator lets it work, and how its sweeps go.
@@ -153,6 +164,10 @@ fn exchange(state: &HttpState) -> ExchangeAnswer {
         connections_wanted: info.connections_wanted,
         weight_used: info.weight_used,
         weight_limit: info.weight_limit,
+        refusal: info.refusal.map(|refusal| RefusalAnswer {
+            status: refusal.status,
+            message: refusal.to_string(),
+        }),
     }
 }
 

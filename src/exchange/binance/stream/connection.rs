@@ -7,15 +7,14 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{
-    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
-};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 use super::Setup;
 use super::lost::Lost;
 use super::name::Names;
 use super::role::{News, Role, Terms};
 use super::session::Session;
+use crate::clock::Mono;
 use crate::tasks::Tasks;
 
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -73,18 +72,45 @@ async fn connect_and_run(
 }
 
 async fn connect(setup: &Setup) -> Result<Socket, Lost> {
+    let served = &setup.host.served;
+    if let Err(held) = served.admit(Mono::now()) {
+        return Err(Lost::NotServed {
+            status: held.refusal.status,
+            again_in: held.again_in,
+        });
+    }
+    let limit = setup.times.handshake;
+    let connected = tokio::time::timeout(limit, handshake(setup)).await;
+    let connected = connected.unwrap_or(Err(Lost::HandshakeTimedOut(limit)));
+    match &connected {
+        Err(Lost::Handshake(status)) if matches!(status.as_u16(), 403 | 451) => {
+            let status = status.as_u16();
+            let again_in = served.refuse(status, "", Mono::now());
+            return Err(Lost::NotServed { status, again_in });
+        }
+        Ok(_) | Err(Lost::Handshake(_)) => served.serve(),
+        Err(_) => served.unanswered(),
+    }
+    connected
+}
+
+async fn handshake(setup: &Setup) -> Result<Socket, Lost> {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .max_message_size(Some(MESSAGE_MAX))
         .max_frame_size(Some(MESSAGE_MAX));
-    let limit = setup.times.handshake;
-    let tls = Connector::Rustls(Arc::clone(&setup.host.tls));
-    let url = setup.host.url.as_str();
-    let connecting = connect_async_tls_with_config(url, Some(config), true, Some(tls));
-    match tokio::time::timeout(limit, connecting).await {
-        Err(_) => Err(Lost::HandshakeTimedOut(limit)),
-        Ok(Err(error)) => Err(Lost::connect(error)),
-        Ok(Ok((socket, _))) => Ok(socket),
+    let host = &setup.host;
+    let target = &host.target;
+    let dialled = host
+        .way
+        .dial(&target.host, target.port, setup.times.connect)
+        .await;
+    let socket = dialled.map_err(Lost::NoWay)?;
+    let tls = Connector::Rustls(Arc::clone(&host.tls));
+    let url = target.url.as_str();
+    match client_async_tls_with_config(url, socket, Some(config), Some(tls)).await {
+        Err(error) => Err(Lost::connect(error)),
+        Ok((socket, _)) => Ok(socket),
     }
 }
 

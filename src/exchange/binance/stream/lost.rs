@@ -6,16 +6,23 @@ use std::time::Duration;
 use tokio_tungstenite::tungstenite::{self, http::StatusCode};
 
 use super::Times;
+use crate::exchange::WayError;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
-    /// No socket, no TLS, no handshake.
+    /// No socket.
+    #[error("no connection: {0}")]
+    NoWay(#[source] WayError),
+    /// No TLS, no handshake.
     #[error("no connection: {0}")]
     Connect(#[source] Box<tungstenite::Error>),
     /// The handshake was answered with an HTTP status instead.
-    #[error("handshake refused with {0}{hint}", hint = hint(*.0))]
+    #[error("handshake refused with {0}")]
     Handshake(StatusCode),
+    /// 403 or 451, or nothing was sent because of one.
+    #[error("handshake refused with {status} (region or proxy): set PROXY_URL, or another proxy")]
+    NotServed { status: u16, again_in: Duration },
     /// The handshake took too long.
     #[error("no handshake within {0:?}")]
     HandshakeTimedOut(Duration),
@@ -45,13 +52,6 @@ pub(super) enum Lost {
     EngineBehind,
 }
 
-fn hint(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        403 | 451 => " (region or proxy): set PROXY_URL",
-        _ => "",
-    }
-}
-
 impl Lost {
     pub(super) fn connect(error: tungstenite::Error) -> Self {
         if let tungstenite::Error::Http(response) = &error {
@@ -64,7 +64,9 @@ impl Lost {
     pub(super) fn code(&self) -> Option<u16> {
         match self {
             Self::Closed { code, .. } => *code,
-            Self::Connect(_)
+            Self::NoWay(_)
+            | Self::NotServed { .. }
+            | Self::Connect(_)
             | Self::Handshake(_)
             | Self::HandshakeTimedOut(_)
             | Self::Broken(_)
@@ -81,7 +83,9 @@ impl Lost {
     pub(super) fn silent_for(&self) -> Duration {
         match self {
             Self::Silent(silence) | Self::Deaf(silence) => *silence,
-            Self::Connect(_)
+            Self::NoWay(_)
+            | Self::NotServed { .. }
+            | Self::Connect(_)
             | Self::Handshake(_)
             | Self::HandshakeTimedOut(_)
             | Self::Closed { .. }
@@ -109,9 +113,15 @@ impl Lost {
             return times.after_policy;
         }
         match self {
-            // 403, 451, 429, 418: asking again soon changes nothing and may be punished (hazard 31).
+            Self::NotServed { again_in, .. } => *again_in,
+            // 429, 418: asking again soon changes nothing and may be punished (hazard 31).
             Self::Handshake(status) if status.is_client_error() => times.reconnect.1,
-            Self::Handshake(_)
+            // A password the proxy refuses is not to be tried every second.
+            Self::NoWay(WayError::Proxy { fault, .. }) if fault.needs_a_person() => {
+                times.after_refusal
+            }
+            Self::NoWay(_)
+            | Self::Handshake(_)
             | Self::Connect(_)
             | Self::HandshakeTimedOut(_)
             | Self::Closed { .. }

@@ -29,22 +29,26 @@ use self::name::{Names, names_for};
 use self::place::Place;
 use self::plan::{Plan, Slot};
 use super::Times;
+use super::url::Target;
 use crate::clock::{ExchangeClock, Mono};
-use crate::exchange::{ConnectionId, FeedSender, StreamCounts, Streams};
+use crate::exchange::refusal::Served;
+use crate::exchange::{ConnectionId, FeedSender, StreamCounts, Streams, Way};
 use crate::market::SeriesKey;
 use crate::tasks::Tasks;
 
 /// Where the streams are and how they are reached.
 #[derive(Debug)]
 pub(super) struct Host {
-    pub(super) url: String,
+    pub(super) target: Target,
+    pub(super) way: Arc<Way>,
     pub(super) tls: Arc<rustls::ClientConfig>,
+    pub(super) served: Served,
 }
 
 /// What all connections share.
 #[derive(Debug)]
 struct Setup {
-    host: Host,
+    host: Arc<Host>,
     times: Times,
     clock: ExchangeClock,
     feed: FeedSender,
@@ -58,7 +62,7 @@ struct Setup {
 
 /// Starts the task that owns all connections.
 pub(super) fn start(
-    host: Host,
+    host: Arc<Host>,
     times: Times,
     clock: ExchangeClock,
     tasks: &Tasks,

@@ -316,7 +316,9 @@ impl Place {
 
 fn log_loss(why: &Lost, wait: Duration, told: bool) {
     let wait_ms = wait.as_millis();
-    if why.is_our_fault() {
+    if let Lost::NotServed { .. } = why {
+        tracing::debug!(%why, wait_ms, "stream not served"); // told once for all of them, by `Served`
+    } else if why.is_our_fault() {
         tracing::error!(%why, wait_ms, "stream lost: we broke a rule of the exchange");
     } else if told {
         tracing::debug!(%why, wait_ms, "stream still not delivering");

@@ -35,7 +35,7 @@ impl Plan {
         }
         // Connections are opened one a second, and a warm-up begins when its series is up: the fastest interval first (2.1).
         let mut missing: Vec<_> = missing.into_iter().collect();
-        missing.sort_by_key(|key| key.interval);
+        missing.sort_by_key(|name| name.series().map(|key| key.interval));
         let mut missing = missing.into_iter().peekable();
         while missing.peek().is_some() {
             let slot = self.slot_with_room();
@@ -76,10 +76,14 @@ mod tests {
     use crate::market::{Interval, SeriesKey, Symbol};
 
     fn names(numbers: std::ops::Range<u32>) -> BTreeSet<Name> {
+        names_at(Interval::M1, numbers)
+    }
+
+    fn names_at(interval: Interval, numbers: std::ops::Range<u32>) -> BTreeSet<Name> {
         numbers
             .map(|n| {
                 let symbol = Symbol::parse(&format!("S{n:04}USDT")).unwrap();
-                Name::Series(SeriesKey::new(symbol, Interval::M1))
+                Name::Series(SeriesKey::new(symbol, interval))
             })
             .collect()
     }
@@ -99,16 +103,9 @@ mod tests {
     #[test]
     fn the_fastest_interval_is_connected_first() {
         let mut plan = Plan::default();
-        let slow = keys(0..200).into_iter().map(|key| SeriesKey {
-            interval: Interval::H1,
-            ..key
-        });
-        plan.change_to(&keys(0..200).into_iter().chain(slow).collect());
-        let fast = |slot| {
-            plan.keys(slot)
-                .iter()
-                .all(|key| key.interval == Interval::M1)
-        };
+        let slow = names_at(Interval::H1, 0..200);
+        plan.change_to(&names(0..200).into_iter().chain(slow).collect());
+        let fast = |slot| plan.names(slot).is_disjoint(&names_at(Interval::H1, 0..200));
         assert_eq!((fast(Slot(1)), fast(Slot(2))), (true, false));
     }
 

@@ -168,7 +168,7 @@ impl Session {
             }
             Finding::NeverDelivered(silence) => {
                 if !self.setup.deafness_told.swap(true, Ordering::Relaxed) {
-                    let url = &self.setup.host.url;
+                    let url = &self.setup.host.target.url;
                     tracing::error!(connection = %self.terms.id, url, "acknowledged, but not one candle: is this a dead path?");
                 }
                 Err(self.lost(Lost::Deaf(silence)))

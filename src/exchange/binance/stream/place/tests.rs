@@ -7,17 +7,21 @@ use super::*;
 use crate::clock::ExchangeClock;
 use crate::exchange::binance::stream::Host;
 use crate::exchange::binance::stream::mute::Mute;
+use crate::exchange::binance::url::stream_target;
 use crate::exchange::binance::{Times, tls};
-use crate::exchange::{StreamCounts, feed_queue};
+use crate::exchange::refusal::Served;
+use crate::exchange::{Side, StreamCounts, Way, feed_queue};
 
 fn place() -> Place {
-    let counts = Arc::new(StreamCounts::default());
+    let (counts, times) = (Arc::new(StreamCounts::default()), Times::default());
     let setup = Setup {
-        host: Host {
-            url: "ws://127.0.0.1:9/market/stream".to_owned(),
+        host: Arc::new(Host {
+            target: stream_target("ws://127.0.0.1:9").unwrap(),
+            way: Arc::new(Way::Straight),
+            served: Served::new(Side::Streams, "127.0.0.1".to_owned(), times.after_refusal),
             tls: Arc::new(tls::client_config().unwrap()),
-        },
-        times: Times::default(),
+        }),
+        times,
         clock: ExchangeClock::from_wall(),
         feed: feed_queue().0,
         counts: Arc::clone(&counts),

@@ -1,0 +1,98 @@
+//! The way to the exchange: straight, or through the proxy of the settings. Every connection of REST and streams alike is
+//! dialled here and nowhere else, so that there is one place in which a proxy could be missed, and it is not.
+//! The environment's proxies and NO_PROXY are not asked: what holds is the setting (hazard 31).
+
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use super::error::{Cause, first_cause};
+use super::proxy::{Proxy, ProxyFault};
+
+/// How connections to the exchange are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// To its address.
+    Straight,
+    /// Through a proxy, never past it.
+    Through(Proxy),
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WayError {
+    /// The exchange cannot be reached.
+    #[error("{host}: no connection ({})", first_cause(source))]
+    Unreachable {
+        /// Its host.
+        host: String,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// It took too long.
+    #[error("{host}: no connection within {limit:?}")]
+    TimedOut {
+        /// Its host.
+        host: String,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// The proxy opened no tunnel.
+    #[error("proxy {proxy}: {fault}")]
+    Proxy {
+        /// Which, without its login.
+        proxy: Proxy,
+        /// What it did instead.
+        #[source]
+        fault: ProxyFault,
+    },
+}
+
+impl Way {
+    /// A connection to `host:port`, within `limit`; a proxy's tunnel included.
+    pub(super) async fn dial(
+        &self,
+        host: &str,
+        port: u16,
+        limit: Duration,
+    ) -> Result<TcpStream, WayError> {
+        match self {
+            Self::Through(proxy) => {
+                let tunnel = proxy.dial(host, port, limit).await;
+                tunnel.map_err(|fault| WayError::Proxy {
+                    proxy: proxy.clone(),
+                    fault,
+                })
+            }
+            Self::Straight => match tokio::time::timeout(limit, tcp(host, port, limit)).await {
+                Ok(Ok(socket)) => Ok(socket),
+                Ok(Err(source)) => Err(WayError::Unreachable {
+                    host: host.to_owned(),
+                    source,
+                }),
+                Err(_) => Err(WayError::TimedOut {
+                    host: host.to_owned(),
+                    limit,
+                }),
+            },
+        }
+    }
+}
+
+/// A TCP connection. Of several addresses none that is silent uses up the time of the others (happy eyeballs).
+pub(super) async fn tcp(host: &str, port: u16, limit: Duration) -> Result<TcpStream, Cause> {
+    let uri: Uri = format!("http://{host}:{port}/")
+        .parse()
+        .map_err(Cause::new)?;
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true); // a small frame must not wait for the last one's acknowledgement
+    connector.set_connect_timeout(Some(limit));
+    let ready = std::future::poll_fn(|context| connector.poll_ready(context));
+    ready.await.map_err(Cause::new)?;
+    let socket = connector.call(uri).await.map_err(Cause::new)?;
+    Ok(socket.into_inner())
+}
