@@ -53,7 +53,7 @@ const WEIGHT_LIMIT: u32 = 2_400;
 /// Starts the engine's tasks; they write to `out` and watch what readers want by `interest`, too. Where several engines
 /// share a store, `voice` says which may speak.
 pub fn start(
-    settings: EngineSettings,
+    settings: &EngineSettings,
     exchange: Exchange,
     clock: ExchangeClock,
     out: mpsc::Sender<Vec<Write>>,
@@ -69,9 +69,9 @@ pub fn start(
     let (starts, start_receiver) = mpsc::channel(START_QUEUE);
     let (words, word_receiver) = mpsc::channel(WORD_QUEUE);
     let listing_news = Arc::new(Notify::new());
-    let engine = Engine::new(&settings);
+    let engine = Engine::new(settings);
     let (scheduler, scheduler_receiver) = watch::channel(engine.scheduler());
-    let (universe, universe_receiver) = watch::channel(Universe::none_yet(&settings));
+    let (universe, universe_receiver) = watch::channel(Universe::none_yet(settings));
     let (info, info_receiver) = watch::channel(EngineInfo::default());
     let fetcher = Fetcher {
         exchange: exchange.clone(),
@@ -79,11 +79,7 @@ pub fn start(
         answers: event_sender,
     };
     tasks.spawn("candle fetcher", fetcher.run(job_receiver, tasks.clone()));
-    let keeper = TimeKeeper {
-        exchange: exchange.clone(),
-        clock: clock.clone(),
-    };
-    tasks.spawn("exchange clock", keeper.run(tasks.clone()));
+    keep_time(&exchange, &clock, tasks);
     let ties = Ties {
         exchange: exchange.clone(),
         clock: clock.clone(),
@@ -92,7 +88,7 @@ pub fn start(
         published: universe,
         words,
     };
-    let reader = UniverseReader::new(ties, &settings);
+    let reader = UniverseReader::new(ties, settings);
     tasks.spawn("watch list", reader.run(start_receiver, tasks.clone()));
     let handle = EngineHandle::new(
         universe_receiver,
@@ -124,6 +120,14 @@ pub fn start(
     };
     tasks.spawn("engine", task.run(inbox));
     handle
+}
+
+fn keep_time(exchange: &Exchange, clock: &ExchangeClock, tasks: &Tasks) {
+    let keeper = TimeKeeper {
+        exchange: exchange.clone(),
+        clock: clock.clone(),
+    };
+    tasks.spawn("exchange clock", keeper.run(tasks.clone()));
 }
 
 /// Everything the engine is told, by its way in.

@@ -35,7 +35,7 @@ impl Plan {
         }
         // Connections are opened one a second, and a warm-up begins when its series is up: the fastest interval first (2.1).
         let mut missing: Vec<_> = missing.into_iter().collect();
-        missing.sort_by_key(|key| key.interval);
+        missing.sort_by_key(|name| name.series().map(|key| key.interval));
         let mut missing = missing.into_iter().peekable();
         while missing.peek().is_some() {
             let slot = self.slot_with_room();
@@ -99,15 +99,18 @@ mod tests {
     #[test]
     fn the_fastest_interval_is_connected_first() {
         let mut plan = Plan::default();
-        let slow = keys(0..200).into_iter().map(|key| SeriesKey {
-            interval: Interval::H1,
-            ..key
-        });
-        plan.change_to(&keys(0..200).into_iter().chain(slow).collect());
+        let fast = names(0..200);
+        let hour = |name: &Name| {
+            name.series().map(|key| SeriesKey {
+                interval: Interval::H1,
+                ..key.clone()
+            })
+        };
+        let slow = fast.iter().filter_map(hour).map(Name::Series);
+        plan.change_to(&slow.chain(fast.iter().cloned()).collect());
         let fast = |slot| {
-            plan.keys(slot)
-                .iter()
-                .all(|key| key.interval == Interval::M1)
+            let mut series = plan.names(slot).iter().filter_map(Name::series);
+            series.all(|key| key.interval == Interval::M1)
         };
         assert_eq!((fast(Slot(1)), fast(Slot(2))), (true, false));
     }
