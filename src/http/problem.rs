@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::signal::{Epoch, Seq};
 
 /// What is not there now may be in so many seconds.
-pub(super) const SOON_S: u64 = 5;
+pub(super) const SOON_S: u16 = 5;
 
 /// A problem document. Its `type` is `urn:hamacast:problem:<slug>`; the slug is what programs match on.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -35,7 +35,7 @@ pub(super) struct Problem {
     kept_from: Option<Seq>,
     /// Seconds in the header Retry-After.
     #[serde(skip)]
-    retry_after_s: Option<u64>,
+    retry_after_s: Option<u16>,
 }
 
 impl Problem {
@@ -53,7 +53,7 @@ impl Problem {
     }
 
     /// The status, the words and the header Retry-After, for an API whose errors have another form.
-    pub(super) fn into_parts(self) -> (StatusCode, String, Option<u64>) {
+    pub(super) fn into_parts(self) -> (StatusCode, String, Option<u16>) {
         (status_of(self.status), self.detail, self.retry_after_s)
     }
 
@@ -96,7 +96,7 @@ impl Problem {
     /// 429: try again after so many seconds.
     pub(super) fn too_many(slug: &str, detail: String, retry_after_s: u64) -> Self {
         Self {
-            retry_after_s: Some(retry_after_s),
+            retry_after_s: Some(u16::try_from(retry_after_s).unwrap_or(u16::MAX)),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, slug, detail)
         }
     }

@@ -39,7 +39,9 @@ impl HttpState {
             return Ok(symbols);
         };
         let now = Mono::now();
-        demand.ask(asker, &series, now).map_err(denied)?;
+        demand
+            .ask(asker, &series, now)
+            .map_err(|why| denied(&why))?;
         let published = self.store.published();
         let coming = |key: &&SeriesKey| !has_come(&published, key);
         let watched_on_demand = |key: &&SeriesKey| {
@@ -178,11 +180,11 @@ fn unknown(names: &[String]) -> Problem {
     Problem::not_found("unknown-symbol", detail)
 }
 
-fn denied(denied: Denied) -> Problem {
+fn denied(denied: &Denied) -> Problem {
     let detail = denied.to_string();
     match denied {
         Denied::TooMany { retry_after_s, .. } => {
-            Problem::too_many("too-many-new-contracts", detail, retry_after_s)
+            Problem::too_many("too-many-new-contracts", detail, *retry_after_s)
         }
         Denied::Full(_) => Problem::unavailable("watch-list-full", detail),
     }

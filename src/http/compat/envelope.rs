@@ -55,7 +55,7 @@ pub(in crate::http) struct Failure {
     status: StatusCode,
     msg: String,
     /// Seconds in the header Retry-After.
-    retry_after_s: Option<u64>,
+    retry_after_s: Option<u16>,
 }
 
 impl Failure {
