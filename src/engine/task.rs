@@ -73,13 +73,7 @@ pub fn start(
     let (scheduler, scheduler_receiver) = watch::channel(engine.scheduler());
     let (universe, universe_receiver) = watch::channel(Universe::none_yet(settings));
     let (info, info_receiver) = watch::channel(EngineInfo::default());
-    let fetcher = Fetcher {
-        exchange: exchange.clone(),
-        clock: clock.clone(),
-        answers: event_sender,
-    };
-    tasks.spawn("candle fetcher", fetcher.run(job_receiver, tasks.clone()));
-    keep_time(&exchange, &clock, tasks);
+    read_candles_and_time(&exchange, &clock, event_sender, job_receiver, tasks);
     let ties = Ties {
         exchange: exchange.clone(),
         clock: clock.clone(),
@@ -122,7 +116,19 @@ pub fn start(
     handle
 }
 
-fn keep_time(exchange: &Exchange, clock: &ExchangeClock, tasks: &Tasks) {
+fn read_candles_and_time(
+    exchange: &Exchange,
+    clock: &ExchangeClock,
+    answers: mpsc::Sender<Event>,
+    jobs: mpsc::Receiver<FetchJob>,
+    tasks: &Tasks,
+) {
+    let fetcher = Fetcher {
+        exchange: exchange.clone(),
+        clock: clock.clone(),
+        answers,
+    };
+    tasks.spawn("candle fetcher", fetcher.run(jobs, tasks.clone()));
     let keeper = TimeKeeper {
         exchange: exchange.clone(),
         clock: clock.clone(),

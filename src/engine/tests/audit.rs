@@ -93,8 +93,10 @@ fn samples_go_back_through_all_that_is_kept_and_begin_anew() {
     }
     let history = world.engine.watched[&key()].series().history();
     assert_eq!(history.len(), HISTORY_MAX);
+    let final_ones = history.len() - 1; // the newest has closed 100 ms ago
     let unseen = history
         .iter()
+        .take(final_ones)
         .filter(|known| !seen.contains(&known.open_time));
     assert_eq!(unseen.count(), 0);
 }

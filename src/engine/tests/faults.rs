@@ -60,7 +60,7 @@ fn h22_a_row_that_comes_late_for_a_bridged_hole_is_taken_in_recomputed_and_corre
 #[test]
 fn h22_h17_a_late_row_the_stream_brings_is_believed_once_rest_has_it() {
     let missing = START + 20..START + 23;
-    let mut world = bridged(missing.clone());
+    let mut world = bridged(missing);
     let late = candle(START + 21);
     world.close(late);
     world.answer_all(); // REST still has none

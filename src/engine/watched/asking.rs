@@ -83,13 +83,12 @@ impl Watched {
                 .is_some_and(|expected| missing(expected) > HISTORY_MAX as i64)
     }
 
-    /// The candle that has not come half a minute after its close, from whatever source; said once of each (hazard 4).
+    /// The candle that has not come half a minute after its close, from whatever source; said once of each (hazard 4). A
+    /// lost connection is told by itself.
     pub(in crate::engine) fn alarm(&mut self, now: &Moment) -> Option<OpenTime> {
         let expected = self.series.expected()?;
-        if self.link == Link::Ended {
-            return None; // nothing more is to come
-        }
-        if self.alarmed == Some(expected) || self.warm_up.is_some() || !self.missing(now) {
+        let listens = self.connection().is_some() && self.warm_up.is_none();
+        if !listens || self.alarmed == Some(expected) || !self.missing(now) {
             return None;
         }
         self.alarmed = Some(expected);
