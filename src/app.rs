@@ -142,7 +142,7 @@ impl App {
                 tasks.spawn("store writer", view.clone().write_all(inbox, readers));
                 let settings = engine_settings(config);
                 let interest = store.interest().clone();
-                engine::start(settings, exchange, clock, writes, None, interest, tasks)
+                engine::start(&settings, exchange, clock, writes, None, interest, tasks)
             }
         };
         let draining = CancellationToken::new();
@@ -313,7 +313,7 @@ fn join(
     let voice = Some(ties.voice);
     let interest = redis.view().interest().clone();
     let local = engine::start(
-        settings,
+        &settings,
         exchange,
         clock.clone(),
         writes,

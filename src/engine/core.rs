@@ -403,7 +403,7 @@ impl Engine {
                 tracing::warn!(%connection, series = keys.len(), reason, ?code, "stream connection lost");
             }
             FeedEvent::Left { connection, keys } => {
-                self.leave_connection(connection, &keys, now, out)
+                self.leave_connection(connection, &keys, now, out);
             }
             FeedEvent::Open {
                 key,

@@ -53,7 +53,7 @@ const WEIGHT_LIMIT: u32 = 2_400;
 /// Starts the engine's tasks; they write to `out` and watch what readers want by `interest`, too. Where several engines
 /// share a store, `voice` says which may speak.
 pub fn start(
-    settings: EngineSettings,
+    settings: &EngineSettings,
     exchange: Exchange,
     clock: ExchangeClock,
     out: mpsc::Sender<Vec<Write>>,
@@ -69,9 +69,9 @@ pub fn start(
     let (starts, start_receiver) = mpsc::channel(START_QUEUE);
     let (words, word_receiver) = mpsc::channel(WORD_QUEUE);
     let listing_news = Arc::new(Notify::new());
-    let engine = Engine::new(&settings);
+    let engine = Engine::new(settings);
     let (scheduler, scheduler_receiver) = watch::channel(engine.scheduler());
-    let (universe, universe_receiver) = watch::channel(Universe::none_yet(&settings));
+    let (universe, universe_receiver) = watch::channel(Universe::none_yet(settings));
     let (info, info_receiver) = watch::channel(EngineInfo::default());
     read_candles_and_time(&exchange, &clock, event_sender, job_receiver, tasks);
     let ties = Ties {
@@ -82,7 +82,7 @@ pub fn start(
         published: universe,
         words,
     };
-    let reader = UniverseReader::new(ties, &settings);
+    let reader = UniverseReader::new(ties, settings);
     tasks.spawn("watch list", reader.run(start_receiver, tasks.clone()));
     let handle = EngineHandle::new(
         universe_receiver,

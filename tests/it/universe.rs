@@ -26,7 +26,7 @@ struct Alive {
 }
 
 impl Alive {
-    async fn start(variables: &[(&str, &str)]) -> Self {
+    fn start(variables: &[(&str, &str)]) -> Self {
         let symbols = SYMBOLS.to_string();
         let exchange = Server::start(
             &[
@@ -168,7 +168,7 @@ fn kinds(told: &[Value], kind: &str) -> usize {
 #[tokio::test]
 async fn h24_h25_one_contract_is_delisted_and_another_listed_in_the_same_minute() {
     let top = TOP.to_string();
-    let alive = Alive::start(&[("HAMA_TOP", &top)]).await;
+    let alive = Alive::start(&[("HAMA_TOP", &top)]);
     alive.until_live(TOP).await;
     let ranked = alive.ranked().await;
     let (old, new) = (ranked[2].as_str(), "新币USDT");
@@ -231,7 +231,7 @@ async fn h24_h25_one_contract_is_delisted_and_another_listed_in_the_same_minute(
 #[tokio::test]
 async fn turnover_moves_contracts_into_the_list_and_out_of_it() {
     let top = TOP.to_string();
-    let alive = Alive::start(&[("HAMA_TOP", &top)]).await;
+    let alive = Alive::start(&[("HAMA_TOP", &top)]);
     alive.until_live(TOP).await;
     let ranked = alive.ranked().await;
     let (falling, near) = (&ranked[0], &ranked[TOP - 1]);
@@ -264,7 +264,7 @@ async fn turnover_moves_contracts_into_the_list_and_out_of_it() {
 
 #[tokio::test]
 async fn what_somebody_asks_for_is_watched_at_once_whatever_its_quote_asset_and_ends_as_any() {
-    let alive = Alive::start(&[("HAMA_SYMBOLS", "btcusdt,ETHUSDT")]).await;
+    let alive = Alive::start(&[("HAMA_SYMBOLS", "btcusdt,ETHUSDT")]);
     alive.until_live(2).await;
     let mut reader = alive.reader(r#"["!status"]"#).await;
     let mut own = alive.reader(r#"["btcusdc@signal_15m"]"#).await;

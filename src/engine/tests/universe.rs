@@ -195,10 +195,7 @@ fn one_contract_more_or_less_does_not_begin_the_sweep_anew() {
     let next_at = world.engine.scheduler().sweep.next_at;
     assert!(next_at.is_some());
     let other = Symbol::parse("ETHUSDT").unwrap();
-    world.apply(Event::Universe(BTreeSet::from([
-        key().symbol,
-        other.clone(),
-    ])));
+    world.apply(Event::Universe(BTreeSet::from([key().symbol, other])));
     world.answer_audits();
     assert_eq!(world.engine.scheduler().sweep.next_at, next_at);
     assert_eq!(world.engine.scheduler().sweep.last.unwrap().ok, 1);

@@ -82,6 +82,13 @@ impl Client {
         }
     }
 
+    pub(super) async fn expect_left(&mut self) -> Vec<SeriesKey> {
+        match self.next().await {
+            FeedEvent::Left { keys, .. } => keys.to_vec(),
+            other => panic!("left expected, came {other:?}"),
+        }
+    }
+
     pub(super) async fn expect_close_of(&mut self, name: &str) {
         match self.next().await {
             FeedEvent::Closed { key: closed, .. } => assert_eq!(closed, key(name)),

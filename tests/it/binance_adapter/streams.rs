@@ -198,6 +198,7 @@ async fn series_come_and_go_on_a_living_connection() {
         (joined.method.as_str(), joined.names),
         ("SUBSCRIBE", vec!["xrpusdt@kline_1m".to_owned()])
     );
+    assert_eq!(client.expect_left().await, [key("ETHUSDT")]);
     assert_eq!(client.expect_up().await, [key("XRPUSDT")]);
     peer.say(&closed_event("ETHUSDT")).await; // given up: no longer ours
     peer.say(&closed_event("XRPUSDT")).await;
@@ -212,6 +213,8 @@ async fn series_come_and_go_on_a_living_connection() {
             other => assert!(other.is_ping(), "{other:?}"),
         }
     }
+    let all = [key("BTCUSDT"), key("XRPUSDT")];
+    assert_eq!(client.expect_left().await, all, "with its connection");
     client.streams.set(keys(&["ETHUSDT"]));
     let _peer = server.accept_subscribed().await;
     assert_eq!(client.expect_up().await, [key("ETHUSDT")]);

@@ -113,6 +113,22 @@ async fn shown_live(client: &mut Client, symbol: &str) -> Duration {
     }
 }
 
+/// `serve` against this exchange, with a short list.
+fn config(exchange: &str) -> Config {
+    let settings = [
+        ("HAMA_LISTEN", "127.0.0.1:0".to_owned()),
+        ("HAMA_TOP", LISTED.to_string()),
+        ("HAMA_BINANCE_REST_URL", format!("http://{exchange}")),
+        ("HAMA_BINANCE_WS_URL", format!("ws://{exchange}")),
+    ];
+    let environment = settings.map(|(name, value)| (name.to_owned(), value));
+    let sources = Sources {
+        environment: environment.into(),
+        ..Sources::default()
+    };
+    Config::load(&sources, &[]).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn serve_watches_what_readers_ask_for_and_lets_it_go_after_them() {
     let tasks = Tasks::new();
@@ -125,18 +141,7 @@ async fn serve_watches_what_readers_ask_for_and_lets_it_go_after_them() {
     let listen = "127.0.0.1:0".parse().unwrap();
     let simulator = Simulator::start(market, listen, &tasks).await.unwrap();
     let exchange = simulator.local_addr().to_string();
-    let settings = [
-        ("HAMA_LISTEN", "127.0.0.1:0".to_owned()),
-        ("HAMA_TOP", LISTED.to_string()),
-        ("HAMA_BINANCE_REST_URL", format!("http://{exchange}")),
-        ("HAMA_BINANCE_WS_URL", format!("ws://{exchange}")),
-    ];
-    let environment = settings.map(|(name, value)| (name.to_owned(), value));
-    let sources = Sources {
-        environment: environment.into(),
-        ..Sources::default()
-    };
-    let config = Config::load(&sources, &[]).unwrap();
+    let config = config(&exchange);
     let timings = Timings {
         wanted_for: Duration::from_secs(4),
         first_result_within: PATIENCE,

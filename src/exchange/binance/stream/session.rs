@@ -110,8 +110,10 @@ impl Session {
             if let Err(end) = self.turn(tasks).await {
                 match &end {
                     End::Finished => {
-                        let carried = self.subscriptions.carried();
-                        self.tell_left(&carried);
+                        if !tasks.is_stopping() {
+                            let carried = self.subscriptions.carried();
+                            self.tell_left(&carried);
+                        }
                         self.close().await;
                     }
                     End::Lost { why, .. } => self.tell_down(why),
