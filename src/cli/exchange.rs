@@ -202,7 +202,6 @@ impl ExchangeArgs {
             } else {
                 Direct::Counted
             },
-            ..SimulatorSettings::default()
         })
     }
 }

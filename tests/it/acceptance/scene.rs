@@ -104,12 +104,6 @@ impl Scene {
         (self, reader)
     }
 
-    /// Sets a variable of the servers to come.
-    pub(super) fn set(&mut self, name: &'static str, value: &str) {
-        self.variables.retain(|(known, _)| *known != name);
-        self.variables.push((name, value.to_owned()));
-    }
-
     /// Starts a server on the exchange; the one before is gone.
     pub(super) fn serve(&mut self) {
         self.kill();

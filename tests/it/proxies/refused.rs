@@ -81,7 +81,7 @@ async fn h31_an_engine_that_is_refused_asks_rarely_and_goes_on_when_it_is_served
         async move { while written.recv().await.is_some() {} },
     );
     let engine = engine::start(
-        EngineSettings::new(WatchList::Top(SYMBOLS), vec![Interval::M15]),
+        &EngineSettings::new(WatchList::Top(SYMBOLS), vec![Interval::M15]),
         Exchange::Binance(binance(&front, &clock)),
         clock,
         writes,

@@ -105,7 +105,10 @@ mod tests {
         let mut plan = Plan::default();
         let slow = names_at(Interval::H1, 0..200);
         plan.change_to(&names(0..200).into_iter().chain(slow).collect());
-        let fast = |slot| plan.names(slot).is_disjoint(&names_at(Interval::H1, 0..200));
+        let fast = |slot| {
+            plan.names(slot)
+                .is_disjoint(&names_at(Interval::H1, 0..200))
+        };
         assert_eq!((fast(Slot(1)), fast(Slot(2))), (true, false));
     }
 
