@@ -65,14 +65,19 @@ impl World {
         self.proxy.url().replace("://", &format!("://{login}@"))
     }
 
-    /// `serve` on the exchange by a name only the proxy knows, with variables that would lead others past the proxy.
-    fn serve(&self, proxy: (&str, &str), log: &Path) -> Server {
+    /// The exchange as one would reach it who went past the proxy, and be counted.
+    fn reachable(&self) -> String {
+        format!("localhost:{}", self.exchange.local_addr().port())
+    }
+
+    /// `serve` on an exchange of these names, with variables that would lead others past the proxy.
+    fn serve(&self, [rest, streams]: [&str; 2], proxy: (&str, &str), log: &Path) -> Server {
         let symbols = SYMBOLS.to_string();
-        let (rest, streams) = (format!("http://{NAME}"), format!("ws://{NAME}:9000"));
+        let (rest, streams) = (format!("http://{rest}"), format!("ws://{streams}"));
         let variables = [
             proxy,
             ("NO_PROXY", "*"),
-            ("no_proxy", NAME),
+            ("no_proxy", "localhost"),
             ("HAMA_TOP", symbols.as_str()),
             ("HAMA_BINANCE_REST_URL", &rest),
             ("HAMA_BINANCE_WS_URL", &streams),
@@ -170,7 +175,11 @@ async fn h31_serve_is_live_through_each_kind_of_proxy_and_no_connection_goes_pas
     ] {
         let world = World::start(kind).await;
         let log = log(variable);
-        let serve = world.serve((variable, &world.url(LOGIN)), &log);
+        let serve = world.serve(
+            [NAME, &format!("{NAME}:9000")],
+            (variable, &world.url(LOGIN)),
+            &log,
+        );
         let state = live(&serve).await;
         assert_eq!(state["exchange"]["refusal"], Value::Null);
         assert_eq!(serve.terminate().0, Some(0));
@@ -193,7 +202,8 @@ async fn h31_serve_is_live_through_each_kind_of_proxy_and_no_connection_goes_pas
 async fn h31_a_proxy_that_dies_takes_the_feed_down_and_nobody_goes_past_it() {
     let world = World::start(ProxyKind::Socks5).await;
     let log = log("dies");
-    let serve = world.serve(("PROXY_URL", &world.url(LOGIN)), &log);
+    let host = world.reachable();
+    let serve = world.serve([&host; 2], ("PROXY_URL", &world.url(LOGIN)), &log);
     live(&serve).await;
     let address = world.proxy.local_addr();
     assert!(world.proxy_tasks.drain(PATIENCE).await.is_empty());
@@ -215,7 +225,8 @@ async fn h31_a_wrong_password_is_told_in_one_clear_line_and_never_shown() {
     for kind in [ProxyKind::Http, ProxyKind::Socks5] {
         let world = World::start(kind).await;
         let log = log("password");
-        let serve = world.serve(("PROXY_URL", &world.url("me:sw0rdf1sh")), &log);
+        let host = world.reachable();
+        let serve = world.serve([&host; 2], ("PROXY_URL", &world.url("me:sw0rdf1sh")), &log);
         let shown = world.proxy.url().replace("://", "://***@");
         let why = format!("proxy {shown}: it refuses the user or the password; mend PROXY_URL");
         let said = logged(&log, &why).await;
