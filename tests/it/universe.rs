@@ -110,6 +110,26 @@ impl Alive {
         symbols.map(str::to_owned).collect()
     }
 
+    /// From now on nobody's turnover moves but by these: it is that of the places `ranked` has now.
+    async fn settle_turnover(&self, ranked: &[String], but: &[(&str, f64)]) {
+        let tickers = get(&self.http, &self.exchange.address, "/fapi/v1/ticker/24hr").await;
+        let names = tickers.as_array().unwrap().iter();
+        let names = names.map(|row| row["symbol"].as_str().unwrap());
+        let others = names.filter(|name| !ranked.iter().any(|one| one == name));
+        let all = ranked.iter().map(String::as_str).chain(others);
+        let volume = |name, place: usize| {
+            let other = but.iter().find(|(symbol, _)| *symbol == name);
+            other.map_or(1e9 - 1e6 * place as f64, |(_, volume)| *volume)
+        };
+        let faults: Vec<_> = all
+            .enumerate()
+            .map(|(place, name)| {
+                json!({"kind": "universe.turnover", "symbol": name, "quote_volume": volume(name, place)})
+            })
+            .collect();
+        self.fault(&json!(faults)).await;
+    }
+
     /// No rule of the exchange was broken, and the streams are those of `watched` contracts and the news of all.
     async fn behaved(&self, watched: usize) {
         let began = Instant::now();
@@ -174,6 +194,7 @@ async fn h24_h25_one_contract_is_delisted_and_another_listed_in_the_same_minute(
     let (old, new) = (ranked[2].as_str(), "新币USDT");
     let own = format!("{}@signal_15m", old.to_lowercase());
     let streams = json!(["!status", own, format!("{}@hama_15m", old.to_lowercase())]);
+    alive.settle_turnover(&ranked, &[]).await;
     let mut reader = alive.reader(&streams.to_string()).await;
     alive
         .fault(&json!([
@@ -242,14 +263,13 @@ async fn turnover_moves_contracts_into_the_list_and_out_of_it() {
     });
     let rising = outside.unwrap()["symbol"].as_str().unwrap();
     let mut reader = alive.reader(r#"["!status"]"#).await;
-    alive
-        .fault(&json!([
-            {"kind": "universe.turnover", "symbol": falling, "quote_volume": 1.0},
-            {"kind": "universe.turnover", "symbol": rising, "quote_volume": 9e11},
-            {"kind": "universe.turnover", "symbol": "XAUUSDT", "quote_volume": 9e11},
-            {"kind": "universe.turnover", "symbol": "BTCUSDC", "quote_volume": 9e11},
-        ]))
-        .await;
+    let moves = [
+        (falling.as_str(), 1.0),
+        (rising, 9e11),
+        ("XAUUSDT", 9e11),
+        ("BTCUSDC", 9e11),
+    ];
+    alive.settle_turnover(&ranked, &moves).await;
     let moved = |item: &Value| item["type"] == "symbols";
     let item = told_until(&mut reader, moved).await.pop().unwrap();
     assert_eq!(

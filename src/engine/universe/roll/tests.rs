@@ -220,6 +220,7 @@ fn h25_a_new_listing_is_nobody_before_it_trades_and_joins_by_its_turnover_then()
     listed.push(contract("NEWUSDT", "USDT", ContractStatus::Pending));
     let mut roll = roll(WatchList::Top(2), listed.clone(), tickers.clone());
     roll.heed(&set(&["NEWUSDT"]));
+    assert_eq!(names(&roll.watched()), "S00USDT S01USDT", "asked for");
     roll.rerank();
     assert_eq!(names(&roll.watched()), "S00USDT S01USDT");
     listed[4].status = ContractStatus::Trading;
