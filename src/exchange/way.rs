@@ -12,6 +12,12 @@ use tower_service::Service;
 use super::error::{Cause, first_cause};
 use super::proxy::{Proxy, ProxyFault};
 
+/// A silent peer is asked by the system too, whatever we do: a middle box that forgets us is kept awake by it.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// What is sent and not acknowledged for so long breaks the connection: a peer that is gone without a word is noticed while
+/// we write to it (hazard 9).
+const GONE_AFTER: Duration = Duration::from_secs(30);
+
 /// How connections to the exchange are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Way {
@@ -94,5 +100,20 @@ pub(super) async fn tcp(host: &str, port: u16, limit: Duration) -> Result<TcpStr
     let ready = std::future::poll_fn(|context| connector.poll_ready(context));
     ready.await.map_err(Cause::new)?;
     let socket = connector.call(uri).await.map_err(Cause::new)?;
-    Ok(socket.into_inner())
+    let socket = socket.into_inner();
+    keep_awake(&socket);
+    Ok(socket)
+}
+
+fn keep_awake(socket: &TcpStream) {
+    let socket = socket2::SockRef::from(socket);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE);
+    let set = socket
+        .set_tcp_keepalive(&keepalive)
+        .and_then(|()| socket.set_tcp_user_timeout(Some(GONE_AFTER)));
+    if let Err(error) = set {
+        tracing::debug!(%error, "a socket does not take its options");
+    }
 }

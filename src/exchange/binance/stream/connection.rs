@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -23,8 +22,6 @@ pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 const MESSAGE_MAX: usize = 1024 * 1024;
 /// tungstenite takes 128 KiB a connection; the usual read is a few events of 330 bytes.
 const READ_BUFFER: usize = 16 * 1024;
-/// A silent peer is asked by the system too, whatever we do: a middle box that forgets us is kept awake by it.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// How a socket's life ended.
 pub(super) enum End {
@@ -66,7 +63,6 @@ async fn connect_and_run(
             };
         }
     };
-    prepare(&socket, setup.times.silence);
     setup.counts.connects.fetch_add(1, Ordering::Relaxed);
     Session::new(setup, socket, part, terms).run(tasks).await
 }
@@ -111,26 +107,5 @@ async fn handshake(setup: &Setup) -> Result<Socket, Lost> {
     match client_async_tls_with_config(url, socket, Some(config), Some(tls)).await {
         Err(error) => Err(Lost::connect(error)),
         Ok((socket, _)) => Ok(socket),
-    }
-}
-
-/// A peer that is gone without a word is noticed while we write to it (hazard 9): pings that nobody acknowledges break the
-/// socket after `silence`.
-fn prepare(socket: &Socket, silence: Duration) {
-    let tcp = match socket.get_ref() {
-        MaybeTlsStream::Plain(tcp) => tcp,
-        MaybeTlsStream::Rustls(tls) => tls.get_ref().0,
-        _ => return, // no other kind is compiled in; the enum is not ours
-    };
-    let tcp = socket2::SockRef::from(tcp);
-    let keepalive = socket2::TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE);
-    let set = tcp
-        .set_tcp_nodelay(true)
-        .and_then(|()| tcp.set_tcp_keepalive(&keepalive))
-        .and_then(|()| tcp.set_tcp_user_timeout(Some(silence)));
-    if let Err(error) = set {
-        tracing::debug!(%error, "a socket does not take its options");
     }
 }
