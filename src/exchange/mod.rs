@@ -102,7 +102,7 @@ impl Exchange {
         }
     }
 
-    /// Whether the exchange does not serve this address (403, 451), and on which side it said so last.
+    /// The refusal that stands while the exchange does not serve this address (403, 451): that of requests, else of streams.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Binance(binance) => binance.refusal(),
