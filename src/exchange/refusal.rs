@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Mono;
 
 /// While one asks whether we are served again, the others look for his answer so often.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// A side of the exchange; each is a host of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,7 +190,8 @@ impl Served {
     }
 }
 
-fn later(now: Mono, span: Duration) -> Mono {
+/// `span` after `now`.
+pub(super) fn later(now: Mono, span: Duration) -> Mono {
     now.plus_ms(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::error::{Cause, first_cause};
-use super::proxy::{Proxy, ProxyFault};
+use super::proxy::{Gate, Proxy, ProxyFault};
+use crate::clock::Mono;
 
 /// A silent peer is asked by the system too, whatever we do: a middle box that forgets us is kept awake by it.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -19,12 +20,12 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 const GONE_AFTER: Duration = Duration::from_secs(30);
 
 /// How connections to the exchange are made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Way {
+#[derive(Debug)]
+pub(super) enum Way {
     /// To its address.
     Straight,
-    /// Through a proxy, never past it.
-    Through(Proxy),
+    /// Through a proxy, never past it, when its gate is open.
+    Through(Proxy, Gate),
 }
 
 /// Why there is no connection.
@@ -56,9 +57,35 @@ pub enum WayError {
         #[source]
         fault: ProxyFault,
     },
+    /// The proxy was not asked: it has refused us lately, and only a person can mend that.
+    #[error("proxy {proxy}: {fault}")]
+    Held {
+        /// Which, without its login.
+        proxy: Proxy,
+        /// What it did then.
+        #[source]
+        fault: ProxyFault,
+        /// When to dial again.
+        again_in: Duration,
+    },
+}
+
+impl WayError {
+    /// When to dial again, if nothing was tried.
+    pub(super) const fn again_in(&self) -> Option<Duration> {
+        match self {
+            Self::Held { again_in, .. } => Some(*again_in),
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Proxy { .. } => None,
+        }
+    }
 }
 
 impl Way {
+    /// Through `proxy`; one that refuses us is tried every `again_after`.
+    pub(super) fn through(proxy: Proxy, again_after: Duration) -> Self {
+        Self::Through(proxy, Gate::new(again_after))
+    }
+
     /// A connection to `host:port`, within `limit`; a proxy's tunnel included.
     pub(super) async fn dial(
         &self,
@@ -67,8 +94,16 @@ impl Way {
         limit: Duration,
     ) -> Result<TcpStream, WayError> {
         match self {
-            Self::Through(proxy) => {
+            Self::Through(proxy, gate) => {
+                let target = format!("{host}:{port}");
+                let admitted = gate.admit(&target, Mono::now());
+                admitted.map_err(|held| WayError::Held {
+                    proxy: proxy.clone(),
+                    fault: held.fault,
+                    again_in: held.again_in,
+                })?;
                 let tunnel = proxy.dial(host, port, limit).await;
+                gate.learn(&target, tunnel.as_ref().err(), Mono::now());
                 tunnel.map_err(|fault| WayError::Proxy {
                     proxy: proxy.clone(),
                     fault,

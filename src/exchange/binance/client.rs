@@ -26,8 +26,9 @@ use tokio_rustls::TlsConnector;
 use tokio_tungstenite::MaybeTlsStream;
 use tower_service::Service;
 
+use crate::exchange::WayError;
 use crate::exchange::error::Cause;
-use crate::exchange::{Way, WayError};
+use crate::exchange::way::Way;
 
 /// A connection that nobody has used for so long is closed: most servers would have by then.
 const IDLE: Duration = Duration::from_secs(90);

@@ -17,7 +17,8 @@ use super::weight::{Budget, Charged, Instant, MustWait, next_minute};
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::error::Cause;
 use crate::exchange::refusal::Served;
-use crate::exchange::{ExchangeError, Refusal, Side, Way, WayError};
+use crate::exchange::way::Way;
+use crate::exchange::{ExchangeError, Refusal, Side, WayError};
 use crate::market::TimeMs;
 
 /// The largest right answer, `exchangeInfo`, is 1.2 MB unpacked; also the guard against a gzip bomb.
@@ -338,10 +339,12 @@ impl Rest {
                 path,
                 limit: *limit,
             },
-            Some(source @ WayError::Proxy { .. }) => ExchangeError::NoWay {
-                path,
-                source: source.clone(),
-            },
+            Some(source @ (WayError::Proxy { .. } | WayError::Held { .. })) => {
+                ExchangeError::NoWay {
+                    path,
+                    source: source.clone(),
+                }
+            }
             Some(WayError::Unreachable { .. }) | None => self.broken(path, Cause::new(error)),
         }
     }
