@@ -14,6 +14,7 @@ use super::name::Names;
 use super::role::{News, Role, Terms};
 use super::session::Session;
 use crate::clock::Mono;
+use crate::market::SeriesKey;
 use crate::tasks::Tasks;
 
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -27,8 +28,14 @@ const READ_BUFFER: usize = 16 * 1024;
 pub(super) enum End {
     /// As it should: we stop, it was replaced, or nothing is left to carry.
     Finished,
-    /// It was lost. `delivered`: it had brought at least one candle.
-    Lost { why: Lost, delivered: bool },
+    /// It was lost.
+    Lost {
+        why: Lost,
+        /// It had brought at least one candle.
+        delivered: bool,
+        /// What it carried, when the engine was not told of it.
+        untold: Arc<[SeriesKey]>,
+    },
 }
 
 /// Lives through one socket and reports its end.
@@ -60,6 +67,7 @@ async fn connect_and_run(
             return End::Lost {
                 why,
                 delivered: false,
+                untold: Arc::default(),
             };
         }
     };
@@ -70,7 +78,7 @@ async fn connect_and_run(
 async fn connect(setup: &Setup) -> Result<Socket, Lost> {
     let served = &setup.host.served;
     if let Err(held) = served.admit(Mono::now()) {
-        return Err(Lost::NotServed {
+        return Err(Lost::Held {
             status: held.refusal.status,
             again_in: held.again_in,
         });
