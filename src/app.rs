@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -228,13 +229,14 @@ pub async fn exchange(
 ) -> anyhow::Result<()> {
     let tasks = Tasks::new();
     let simulator = Simulator::start(settings, listen, &tasks).await?;
+    let signals = StopSignals::listen()?;
     for (settings, listen) in proxies {
         let proxy = SimProxy::start(&simulator, settings, listen, &tasks).await?;
         eprintln!("proxy to it on {}", proxy.url());
     }
     println!("listening on http://{}", simulator.local_addr());
     let asked = tokio::select! {
-        asked = stop_signal() => Some(asked.context("signals cannot be waited for")?),
+        asked = signals.asked() => Some(asked),
         () = tasks.stopping() => None,
     };
     tracing::info!(by = asked.unwrap_or("a part that ended"), "stopping");
@@ -245,9 +247,10 @@ pub async fn exchange(
 /// Runs until a signal asks to stop. An error: a part of it ended by itself.
 async fn run(config: Config, rooms: Rooms, tasks: Tasks) -> anyhow::Result<()> {
     let app = App::start(&config, rooms, &tasks).await?;
+    let signals = StopSignals::listen()?;
     println!("listening on http://{}", app.address);
     let asked = tokio::select! {
-        asked = stop_signal() => Some(asked.context("signals cannot be waited for")?),
+        asked = signals.asked() => Some(asked),
         () = tasks.stopping() => None,
     };
     tracing::info!(by = asked.unwrap_or("a part that ended"), "stopping");
@@ -272,18 +275,30 @@ fn how_it_ended(
     Ok(())
 }
 
-/// Resolves with the name of the signal that asks the process to stop.
-///
-/// # Errors
-/// The operating system refuses to tell.
-pub async fn stop_signal() -> std::io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(tokio::select! {
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
-    })
+/// The signals that ask the process to stop. They are listened for before anybody is told that it runs: whoever reads that
+/// line may send one at once, and it must end in good order.
+#[derive(Debug)]
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> anyhow::Result<Self> {
+        let of = |kind| signal(kind).context("signals cannot be waited for");
+        Ok(Self {
+            interrupt: of(SignalKind::interrupt())?,
+            terminate: of(SignalKind::terminate())?,
+        })
+    }
+
+    /// The name of the one that came, since `listen`.
+    async fn asked(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
 }
 
 /// An engine that shares the log in Redis with others: it speaks while it holds the lease.
@@ -385,7 +400,7 @@ fn binance(config: &Config) -> anyhow::Result<BinanceSettings> {
     Ok(BinanceSettings {
         rest_url: config.exchange.rest_url.value.clone(),
         ws_url: config.exchange.ws_url.value.clone(),
-        proxy: proxy(config).context("PROXY_URL")?,
+        proxy: proxy(config).context(config.proxy_variable())?,
         ..BinanceSettings::default()
     })
 }

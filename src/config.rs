@@ -289,6 +289,12 @@ impl Config {
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
+
+    /// The variable in which the proxy was found; `PROXY_URL` when there is none.
+    pub fn proxy_variable(&self) -> &'static str {
+        let row = self.rows.iter().find(|row| row.name == PROXY_NAMES[0]);
+        row.map_or(PROXY_NAMES[0], |row| row.variable)
+    }
 }
 
 struct Reader<'a> {

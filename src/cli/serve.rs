@@ -53,7 +53,8 @@ pub(super) fn start(
         return Ok(super::usage(&error.to_string()));
     }
     if let Err(error) = app::proxy(&config) {
-        return Ok(super::usage(&format!("PROXY_URL: {error}")));
+        let variable = config.proxy_variable();
+        return Ok(super::usage(&format!("{variable}: {error}")));
     }
     super::logging::init(&config.log, &sources)?;
     super::run_to_end(app::serve(config, rooms))??;

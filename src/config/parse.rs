@@ -180,10 +180,19 @@ pub(super) fn secret_url(schemes: &'static [&'static str]) -> impl Fn(&str) -> P
     }
 }
 
-/// A proxy's URL. Which of its parts the protocols can carry is the exchange's room to say.
+/// A proxy's URL. Which of its parts the protocols can carry is the exchange's room to say. An unescaped `/`, `?` or `#` in
+/// a password ends the host early, and the rest of the password would be taken for a path, the user for a host.
 pub(super) fn proxy_url(text: &str) -> Parsed<Secret> {
-    let url: reqwest::Url = from_str(text)?;
+    const ESCAPE: &str = "write /, ? and # in a password as %2F, %3F, %23";
+    let url = text.parse::<reqwest::Url>();
+    let url = url.map_err(|_| format!("it is no URL; {ESCAPE}"))?;
+    let is_bare = matches!(url.path(), "" | "/");
     match url.scheme() {
+        "http" | "socks5" | "socks5h"
+            if !is_bare || url.query().is_some() || url.fragment().is_some() =>
+        {
+            Err(format!("it has a path, a query or a fragment; {ESCAPE}"))
+        }
         "http" | "socks5" | "socks5h" if url.has_host() => Ok(Secret::new(text)),
         "https" => Err("https:// proxies (TLS to the proxy itself) are not supported".to_owned()),
         _ => Err(plainly_wrong()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::sources::parse_dot_env;
+use super::sources::{parse_dot_env, readable};
 use super::*;
 
 fn environment(said: &[(&str, &str)]) -> Sources {
@@ -338,6 +338,50 @@ fn a_proxy_with_tls_of_its_own_is_refused_with_the_reason_and_without_its_passwo
     let why = "ALL_PROXY='***' (environment): https:// proxies (TLS to the proxy itself) are not supported; allowed: ";
     assert!(line.starts_with(why), "{line}");
     assert!(!line.contains("s3cret"));
+}
+
+#[test]
+fn h31_a_proxy_that_cannot_be_read_is_refused_and_not_taken_for_none() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+    let broken = || OsString::from_vec(b"http://\xff:1".to_vec());
+    let read = |name: &str| {
+        let mut bad = Vec::new();
+        let said = readable([(OsString::from(name), broken())].into_iter(), &mut bad);
+        assert!(said.is_empty());
+        bad.into_iter().map(|bad| bad.variable).collect::<Vec<_>>()
+    };
+    for name in PROXY_NAMES.into_iter().chain(["HAMA_TOP", "REDIS_URL"]) {
+        assert_eq!(read(name), [name]);
+    }
+    assert!(read("HTTP_PROXY").is_empty(), "not ours");
+}
+
+#[test]
+fn h31_a_password_that_ends_the_host_of_its_proxy_early_is_refused_with_what_to_write() {
+    for text in [
+        "http://me:12/s3cret@proxy:3128",
+        "http://me:12?s3cret@proxy",
+        "socks5h://me:12#s3cret@proxy",
+        "http://me:s3cret/x@proxy",
+        "http://proxy/path",
+    ] {
+        let bad = load(&[("https_proxy", text)]).expect_err(text);
+        let line = bad[0].to_string();
+        assert!(
+            line.starts_with("https_proxy='***' (environment): it "),
+            "{line}"
+        );
+        assert!(
+            line.contains("%2F, %3F, %23") && !line.contains("s3cret"),
+            "{line}"
+        );
+    }
+    for text in ["http://proxy", "http://me:12%2Fs3cret@proxy:3128/"] {
+        let config = load(&[("ALL_PROXY", text)]).unwrap();
+        assert_eq!(config.proxy_variable(), "ALL_PROXY");
+    }
+    assert_eq!(load(&[]).unwrap().proxy_variable(), "PROXY_URL");
 }
 
 #[test]

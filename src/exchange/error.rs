@@ -235,7 +235,7 @@ impl ExchangeError {
             | Self::BadUrl { .. }
             | Self::Tls { .. } => Advice::AskTheOperator,
             Self::NoWay {
-                source: WayError::Proxy { fault, .. },
+                source: WayError::Proxy { fault, .. } | WayError::Held { fault, .. },
                 ..
             } if fault.needs_a_person() => Advice::AskTheOperator,
             Self::Unavailable { .. }
@@ -249,15 +249,15 @@ impl ExchangeError {
         }
     }
 
-    /// How long nothing is sent because this address is not served; `None` for every other error.
+    /// How long nothing is sent because this address is not served, or refused by the proxy; `None` for every other error.
     pub const fn again_in(&self) -> Option<Duration> {
         match self {
             Self::NotServed { again_in, .. } => Some(*again_in),
+            Self::NoWay { source, .. } => source.again_in(),
             Self::BudgetSpent { .. }
             | Self::Limited { .. }
             | Self::NotClosedYet { .. }
             | Self::BadRequest { .. }
-            | Self::NoWay { .. }
             | Self::Refused { .. }
             | Self::Unavailable { .. }
             | Self::TimedOut { .. }

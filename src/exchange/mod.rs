@@ -26,7 +26,7 @@ pub use self::queue::{CLOSED_MAX, FeedQueue, FeedSender, LINKS_MAX, Offered, fee
 pub use self::refusal::{Refusal, Side};
 pub use self::refused::{RefusedCounts, RefusedRows};
 pub use self::request::{CandleRequest, LIMIT_MAX, Proof};
-pub use self::way::{Way, WayError};
+pub use self::way::WayError;
 
 use self::binance::Binance;
 use crate::market::{Candle, SeriesKey, TimeMs};
@@ -102,7 +102,7 @@ impl Exchange {
         }
     }
 
-    /// Whether the exchange does not serve this address (403, 451), and on which side it said so last.
+    /// The refusal that stands while the exchange does not serve this address (403, 451): that of requests, else of streams.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Binance(binance) => binance.refusal(),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Mono;
 
 /// While one asks whether we are served again, the others look for his answer so often.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// A side of the exchange; each is a host of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +71,7 @@ struct Refused {
     message: String,
     ask_at: Mono,
     asking: bool,
+    told: bool,
 }
 
 impl Served {
@@ -113,16 +114,35 @@ impl Served {
 
     /// It was refused; says so once. The answer is when to ask again.
     pub(super) fn refuse(&self, status: u16, message: &str, now: Mono) -> Duration {
+        self.hold(status, now);
+        self.tell(message);
+        self.again_after
+    }
+
+    /// It was refused, and what it says to that is still on its way: holds at once. `tell` is to follow.
+    pub(super) fn hold(&self, status: u16, now: Mono) {
         let mut refused = self.refused();
-        let began = refused.is_none();
+        let before = refused.take();
         *refused = Some(Refused {
             status,
-            message: message.to_owned(),
+            told: before.as_ref().is_some_and(|before| before.told),
+            message: before.map_or_else(String::new, |before| before.message),
             ask_at: later(now, self.again_after),
             asking: false,
         });
+    }
+
+    /// What it said to the refusal that stands; says so once.
+    pub(super) fn tell(&self, message: &str) {
+        let mut refused = self.refused();
+        let Some(standing) = refused.as_mut() else {
+            return; // lifted meanwhile
+        };
+        message.clone_into(&mut standing.message);
+        let (status, told) = (standing.status, standing.told);
+        standing.told = true;
         drop(refused);
-        if began {
+        if !told {
             let host = self.host.as_str();
             tracing::error!(
                 host,
@@ -131,12 +151,11 @@ impl Served {
                 "the exchange refuses us (region or proxy): set PROXY_URL, or another proxy; asking again once a minute"
             );
         }
-        self.again_after
     }
 
     /// It answered otherwise: we are served.
     pub(super) fn serve(&self) {
-        if self.refused().take().is_some() {
+        if self.refused().take().is_some_and(|refused| refused.told) {
             let host = self.host.as_str();
             tracing::info!(host, "the exchange serves us again");
         }
@@ -171,7 +190,8 @@ impl Served {
     }
 }
 
-fn later(now: Mono, span: Duration) -> Mono {
+/// `span` after `now`.
+pub(super) fn later(now: Mono, span: Duration) -> Mono {
     now.plus_ms(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -216,5 +236,20 @@ mod tests {
         served.serve();
         assert_eq!(served.refusal(), None);
         assert_eq!(served.admit(at(120_002)), Ok(()));
+    }
+
+    #[test]
+    fn h31_a_refusal_holds_before_its_message_has_come() {
+        let minute = Duration::from_secs(60);
+        let served = Served::new(Side::Rest, "exchange".to_owned(), minute);
+        served.hold(451, at(0));
+        let held = served.admit(at(1)).unwrap_err();
+        assert_eq!((held.refusal.status, held.message.as_str()), (451, ""));
+        served.tell("from a restricted location");
+        let held = served.admit(at(2)).unwrap_err();
+        assert_eq!(held.message, "from a restricted location");
+        served.serve();
+        served.tell("late");
+        assert_eq!(served.admit(at(3)), Ok(()), "what is lifted stays so");
     }
 }

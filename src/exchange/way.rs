@@ -10,15 +10,22 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::error::{Cause, first_cause};
-use super::proxy::{Proxy, ProxyFault};
+use super::proxy::{Gate, Proxy, ProxyFault};
+use crate::clock::Mono;
+
+/// A silent peer is asked by the system too, whatever we do: a middle box that forgets us is kept awake by it.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// What is sent and not acknowledged for so long breaks the connection: a peer that is gone without a word is noticed while
+/// we write to it (hazard 9).
+const GONE_AFTER: Duration = Duration::from_secs(30);
 
 /// How connections to the exchange are made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Way {
+#[derive(Debug)]
+pub(super) enum Way {
     /// To its address.
     Straight,
-    /// Through a proxy, never past it.
-    Through(Proxy),
+    /// Through a proxy, never past it, when its gate is open.
+    Through(Proxy, Gate),
 }
 
 /// Why there is no connection.
@@ -50,9 +57,35 @@ pub enum WayError {
         #[source]
         fault: ProxyFault,
     },
+    /// The proxy was not asked: it has refused us lately, and only a person can mend that.
+    #[error("proxy {proxy}: {fault}")]
+    Held {
+        /// Which, without its login.
+        proxy: Proxy,
+        /// What it did then.
+        #[source]
+        fault: ProxyFault,
+        /// When to dial again.
+        again_in: Duration,
+    },
+}
+
+impl WayError {
+    /// When to dial again, if nothing was tried.
+    pub(super) const fn again_in(&self) -> Option<Duration> {
+        match self {
+            Self::Held { again_in, .. } => Some(*again_in),
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Proxy { .. } => None,
+        }
+    }
 }
 
 impl Way {
+    /// Through `proxy`; one that refuses us is tried every `again_after`.
+    pub(super) fn through(proxy: Proxy, again_after: Duration) -> Self {
+        Self::Through(proxy, Gate::new(again_after))
+    }
+
     /// A connection to `host:port`, within `limit`; a proxy's tunnel included.
     pub(super) async fn dial(
         &self,
@@ -61,8 +94,16 @@ impl Way {
         limit: Duration,
     ) -> Result<TcpStream, WayError> {
         match self {
-            Self::Through(proxy) => {
+            Self::Through(proxy, gate) => {
+                let target = format!("{host}:{port}");
+                let admitted = gate.admit(&target, Mono::now());
+                admitted.map_err(|held| WayError::Held {
+                    proxy: proxy.clone(),
+                    fault: held.fault,
+                    again_in: held.again_in,
+                })?;
                 let tunnel = proxy.dial(host, port, limit).await;
+                gate.learn(&target, tunnel.as_ref().err(), Mono::now());
                 tunnel.map_err(|fault| WayError::Proxy {
                     proxy: proxy.clone(),
                     fault,
@@ -94,5 +135,20 @@ pub(super) async fn tcp(host: &str, port: u16, limit: Duration) -> Result<TcpStr
     let ready = std::future::poll_fn(|context| connector.poll_ready(context));
     ready.await.map_err(Cause::new)?;
     let socket = connector.call(uri).await.map_err(Cause::new)?;
-    Ok(socket.into_inner())
+    let socket = socket.into_inner();
+    keep_awake(&socket);
+    Ok(socket)
+}
+
+fn keep_awake(socket: &TcpStream) {
+    let socket = socket2::SockRef::from(socket);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE);
+    let set = socket
+        .set_tcp_keepalive(&keepalive)
+        .and_then(|()| socket.set_tcp_user_timeout(Some(GONE_AFTER)));
+    if let Err(error) = set {
+        tracing::debug!(%error, "a socket does not take its options");
+    }
 }

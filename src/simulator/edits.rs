@@ -99,18 +99,37 @@ impl Picks {
 
     /// How many candles that open up to `until` are picked.
     pub(super) fn count(&self, until: TimeMs) -> usize {
-        let opens = self.opens().take_while(|open| open.time() <= until);
+        let end = self.to.min(until.plus_ms(1));
+        if self.share >= 1.0 {
+            return self.opens_before(end);
+        }
+        let opens = self.opens().take_while(|open| open.time() < end);
         opens.filter(|open| self.takes(*open)).count()
     }
 
     /// The same, but only the first `count` of them.
     #[must_use]
     pub(super) fn first(mut self, count: usize) -> Self {
-        let after_last = self.opens().filter(|open| self.takes(*open)).nth(count);
+        let after_last = if self.share >= 1.0 {
+            let steps = i64::try_from(count).unwrap_or(i64::MAX);
+            let first = self.first_open();
+            first.map(|first| self.interval.steps(first, steps))
+        } else {
+            self.opens().filter(|open| self.takes(*open)).nth(count)
+        };
         if let Some(open) = after_last {
-            self.to = open.time();
+            self.to = self.to.min(open.time());
         }
         self
+    }
+
+    /// How many of its candles open before `end`: reckoned, not walked.
+    fn opens_before(&self, end: TimeMs) -> usize {
+        let Some(first) = self.first_open().filter(|first| first.time() < end) else {
+            return 0;
+        };
+        let last = self.interval.open_at(end.plus_ms(-1));
+        usize::try_from(self.interval.count_between(first, last) + 1).unwrap_or(0)
     }
 
     /// The first candle it may pick.
@@ -130,7 +149,8 @@ impl Picks {
             next = interval.after(next);
             (open.time() < to).then_some(open)
         })
-        .take(MAX_STEPS)
+        // Of a share of nothing none is taken, however far one looks.
+        .take(if self.share > 0.0 { MAX_STEPS } else { 1 })
     }
 
     /// Whether a candle that holds time between `from` and `to` may be picked.
@@ -253,6 +273,29 @@ mod tests {
         let two = all.first(2);
         assert_eq!(two.count(TimeMs::new(i64::MAX)), 2);
         assert_eq!(two.holding(Interval::M1, at(45)), None);
+    }
+
+    #[test]
+    fn all_candles_are_reckoned_as_if_they_were_walked() {
+        for interval in [Interval::M1, Interval::M15, Interval::W1, Interval::Month1] {
+            for from in [0, 1, 59_999, 60_000, 86_400_000] {
+                let (from, to) = (TimeMs::new(from), TimeMs::new(90 * 86_400_000));
+                let all = Picks {
+                    interval,
+                    from,
+                    to,
+                    ..picks(1.0)
+                };
+                let walked = all.opens().count();
+                assert_eq!(all.count(TimeMs::new(i64::MAX)), walked);
+                assert_eq!(all.count(to), walked);
+                let two = all.clone().first(2);
+                assert_eq!(two.opens().count(), walked.min(2));
+                let last = two.opens().last().map_or(from, OpenTime::time);
+                assert_eq!(two.count(last), walked.min(2));
+                assert_eq!(all.first(MAX_STEPS).opens().count(), walked);
+            }
+        }
     }
 
     #[test]

@@ -190,7 +190,9 @@ impl Plan {
             ),
             RestFault::Timeout { when } => self.end_in(number, Outcome::HeldBack(when)),
             RestFault::Reset {} => self.end_in(number, Outcome::Reset),
-            RestFault::Weight { weight } => self.weight_of_others += weight,
+            RestFault::Weight { weight } => {
+                self.weight_of_others = self.weight_of_others.saturating_add(weight);
+            }
             RestFault::Lag { lag_ms } => self.lag_ms = self.lag_ms.max(lag_ms),
             RestFault::OpenRow {} => self.ignores_end = true,
             RestFault::Truncate {}
@@ -277,8 +279,9 @@ async fn sent(
     verdict: Option<Verdict>,
     world: &World,
 ) -> Response<Body> {
-    let Ok(text) = answer else {
-        return finish(Reply::of(answer, verdict), request, client, world);
+    let text = match answer {
+        Ok(text) if !spoils.is_empty() => text,
+        Ok(_) | Err(_) => return finish(Reply::of(answer, verdict), request, client, world),
     };
     let text = spoils.iter().fold(text, spoil::spoiled);
     let reply = Reply::of(Ok(text.clone()), verdict);

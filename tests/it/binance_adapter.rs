@@ -13,6 +13,7 @@ mod rest;
 mod script;
 mod streams;
 mod streams_alive;
+mod streams_refused;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -269,6 +269,7 @@ fn the_proxy_is_shown_with_its_variable_and_without_its_login_and_a_bad_one_stop
         ("https://me:sw0rdf1sh@proxy", "https:// proxies"),
         ("socks4://me:sw0rdf1sh@proxy", "HTTPS_PROXY='***'"),
         ("http://me:sw0rdf1sh@proxy/path", "it has a path"),
+        ("http://m%3Ae:sw0rdf1sh@proxy", "HTTPS_PROXY: its user"),
     ] {
         let refused = run(&["serve", "--listen", "127.0.0.1:0"], value);
         assert_eq!(refused.status.code(), Some(2), "{value}");

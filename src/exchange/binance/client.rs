@@ -26,11 +26,18 @@ use tokio_rustls::TlsConnector;
 use tokio_tungstenite::MaybeTlsStream;
 use tower_service::Service;
 
+use crate::exchange::WayError;
 use crate::exchange::error::Cause;
-use crate::exchange::{Way, WayError};
+use crate::exchange::way::Way;
 
 /// A connection that nobody has used for so long is closed: most servers would have by then.
 const IDLE: Duration = Duration::from_secs(90);
+/// One HTTP/2 connection carries all requests. A middle box that forgets it without a word would let each of them time out,
+/// and the pool would go on with it: it is asked so often whether it lives, and dropped without an answer (hazard 9).
+/// An HTTP/1 connection needs no such question: hyper drops it, and the pool does not take it back, when a request on it is
+/// given up before its answer is there.
+const ASK_EVERY: Duration = Duration::from_secs(20);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) type Client = legacy::Client<Connector, Empty<Bytes>>;
 pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -47,6 +54,9 @@ pub(super) fn client(way: Arc<Way>, mut tls: rustls::ClientConfig, limit: Durati
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
+        .http2_keep_alive_interval(ASK_EVERY)
+        .http2_keep_alive_timeout(ANSWER_WITHIN)
+        .http2_keep_alive_while_idle(true)
         .build(connector)
 }
 

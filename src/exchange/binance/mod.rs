@@ -22,9 +22,10 @@ use self::rest::Rest;
 use super::refusal::Served;
 use super::{
     CandleRequest, Contract, ExchangeError, FeedSender, Proxy, Refusal, RefusedCounts, RefusedRows,
-    Rows, ServerTime, Side, Streams, Ticker, Way,
+    Rows, ServerTime, Side, Streams, Ticker,
 };
 use crate::clock::ExchangeClock;
+use crate::exchange::way::Way;
 use crate::market::{Candle, TimeMs};
 use crate::tasks::Tasks;
 
@@ -67,6 +68,8 @@ pub struct Times {
     pub ping_every: Duration,
     /// Without a frame of any kind, after which a stream is dead (hazard 9).
     pub silence: Duration,
+    /// For the first candle since the start, several series being acknowledged: beyond that an alarm is raised (hazard 8).
+    pub first_candle: Duration,
     /// Between two new connections, whoever opens them: 300 connects in 5 minutes is Spot's limit, assumed here too.
     pub connect_gap: Duration,
     /// Between two messages of one connection: 10 per second are allowed, 40 at once were punished (hazard 13).
@@ -96,6 +99,7 @@ impl Default for Times {
             ack: Duration::from_secs(10),
             ping_every: Duration::from_secs(20),
             silence: Duration::from_secs(30),
+            first_candle: Duration::from_secs(5),
             connect_gap: Duration::from_secs(1),
             message_gap: Duration::from_millis(250),
             reconnect: (Duration::from_millis(500), Duration::from_secs(30)),
@@ -132,7 +136,7 @@ impl Binance {
         let base = url::rest_base(&settings.rest_url)?;
         let times = settings.times;
         let way = Arc::new(match &settings.proxy {
-            Some(proxy) => Way::Through(proxy.clone()),
+            Some(proxy) => Way::through(proxy.clone(), times.after_refusal),
             None => Way::Straight,
         });
         let tls = tls::client_config().map_err(|source| ExchangeError::Tls { source })?;

@@ -17,7 +17,8 @@ use super::weight::{Budget, Charged, Instant, MustWait, next_minute};
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::error::Cause;
 use crate::exchange::refusal::Served;
-use crate::exchange::{ExchangeError, Refusal, Side, Way, WayError};
+use crate::exchange::way::Way;
+use crate::exchange::{ExchangeError, Refusal, Side, WayError};
 use crate::market::TimeMs;
 
 /// The largest right answer, `exchangeInfo`, is 1.2 MB unpacked; also the guard against a gzip bomb.
@@ -219,8 +220,12 @@ impl Rest {
         let status = response.status().as_u16();
         let told = retry_after(response.headers());
         let limited = matches!(status, 418 | 429);
+        let is_refused = matches!(status, 403 | 451);
         if limited {
             self.hold(told.unwrap_or_else(|| self.quiet_for(status)));
+        }
+        if is_refused {
+            self.served.hold(status, Mono::now());
         }
         let text = self.error_text(path, response, deadline).await;
         let body: ErrorBody = serde_json::from_str(&text).unwrap_or_default();
@@ -229,6 +234,9 @@ impl Rest {
         } else {
             body.msg.chars().take(MESSAGE_CHARS).collect()
         };
+        if is_refused {
+            self.served.tell(&message);
+        }
         if limited || body.code == Some(-1003) {
             let named = banned_until(&message).filter(|_| told.is_none() || self.clock.is_known());
             let banned = named.map(|until| self.real_until(until));
@@ -252,10 +260,7 @@ impl Rest {
         // Internal error, unexpected answer, timeout, overload: the exchange's, whatever the status.
         let its_own = matches!(code, Some(-1000 | -1001 | -1006 | -1007 | -1008));
         match status {
-            403 | 451 => {
-                let again_in = self.served.refuse(status, &message, Mono::now());
-                self.not_served(path, status, message, again_in)
-            }
+            403 | 451 => self.not_served(path, status, message, self.times.after_refusal),
             408 | 500.. => ExchangeError::Unavailable {
                 path,
                 status,
@@ -334,10 +339,12 @@ impl Rest {
                 path,
                 limit: *limit,
             },
-            Some(source @ WayError::Proxy { .. }) => ExchangeError::NoWay {
-                path,
-                source: source.clone(),
-            },
+            Some(source @ (WayError::Proxy { .. } | WayError::Held { .. })) => {
+                ExchangeError::NoWay {
+                    path,
+                    source: source.clone(),
+                }
+            }
             Some(WayError::Unreachable { .. }) | None => self.broken(path, Cause::new(error)),
         }
     }

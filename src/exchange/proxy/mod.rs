@@ -4,6 +4,7 @@
 //! (hazard 31). Who dials, and to whom, is `way`'s.
 
 mod connect;
+mod gate;
 mod socks;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use tokio::net::TcpStream;
 
+pub(super) use self::gate::Gate;
 use super::error::{Cause, first_cause};
 use super::way;
 

@@ -8,6 +8,8 @@ use crate::market::Symbol;
 
 /// A month: nothing is revised later, announced earlier or told further off.
 const LONGEST_MS: i64 = 30 * 86_400_000;
+/// Candles of a contract that one fault counts off: ten weeks of minutes.
+const MOST_CANDLES: u64 = 100_000;
 /// Prices and turnovers that keep their digits within 64 bits.
 const MOST_QUOTE: f64 = 1e12;
 
@@ -182,6 +184,9 @@ fn coin() -> String {
 
 impl CandleFault {
     pub(super) fn check(&self, scope: &Scope) -> Result<(), String> {
+        if let Some(count) = scope.count.filter(|count| *count > MOST_CANDLES) {
+            return Err(format!("`count` is {count}: allowed 1 to {MOST_CANDLES}"));
+        }
         match self {
             Self::Revise { delay_ms, percent } => {
                 whole("delay_ms", *delay_ms, 1, LONGEST_MS)?;

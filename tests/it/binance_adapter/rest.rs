@@ -9,6 +9,7 @@ use hamacast::exchange::{
     Advice, CandleRequest, ContractKind, ContractStatus, ExchangeError, Proof,
 };
 use hamacast::market::{Candle, OpenTime, TimeMs};
+use hamacast::tasks::Tasks;
 
 use super::script::{Answer, HttpScript};
 use super::{NOW, OPEN_MS, clock, key, times, within};
@@ -440,4 +441,44 @@ async fn the_time_tells_whether_the_exchange_is_simulated_and_how_fast() {
     assert_eq!((simulated.speed, simulated.simulated), (60.0, true));
     assert!(binance.server_time().await.is_err());
     assert!(binance.server_time().await.is_err());
+}
+
+#[tokio::test]
+async fn h31_a_refusal_holds_before_its_body_has_come() {
+    let head = "HTTP/1.1 451 X\r\nContent-Length: 9\r\n\r\n".to_owned();
+    let server = HttpScript::start(vec![Answer::raw(head, b"").then_hang()]).await;
+    let binance = binance(&server.url);
+    let asking = binance.clone();
+    let tasks = Tasks::new();
+    tasks.spawn_short("who is refused", async move {
+        let _refused = asking.candles(&last(3)).await;
+    });
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    let held = async {
+        while binance.refusal().is_none() {
+            tick.tick().await;
+        }
+        binance.candles(&last(3)).await.unwrap_err()
+    };
+    let error = within("a refusal", held).await;
+    assert_eq!(error.advice(), Advice::AskTheOperator);
+    assert_eq!(server.asked().len(), 1, "one was sent");
+}
+
+#[tokio::test]
+async fn h09_no_request_follows_one_that_timed_out_on_its_connection() {
+    let silent = Answer::raw(String::new(), b"").then_hang();
+    let server = HttpScript::start(vec![silent, Answer::ok(&rows(3))]).await;
+    let hasty = Times {
+        answer: Duration::from_millis(200),
+        ..times()
+    };
+    let hasty = with(&server.url, hasty, clock());
+    let error = within("an error", hasty.candles(&last(3))).await;
+    assert!(
+        matches!(error, Err(ExchangeError::TimedOut { .. })),
+        "{error:?}"
+    );
+    let answer = within("an answer", hasty.candles(&last(3))).await;
+    assert_eq!(answer.unwrap().len(), 3);
 }

@@ -174,6 +174,57 @@ async fn h31_streams_come_back_through_the_proxy_after_it_has_cut_them() {
     world.assert_nothing_went_past_the_proxy();
 }
 
+/// Some refusals only a person can mend: requests and streams together try once, and go on by themselves when it is done.
+#[tokio::test]
+async fn h31_a_proxy_that_refuses_us_is_tried_by_one_at_a_time_and_rarely() {
+    let world = World::start(ProxyKind::Socks5).await;
+    let wrong = binance(NAME, &world.url("me:no"));
+    let tasks = Tasks::new();
+    let (feed, mut queue) = feed_queue();
+    let first = wrong.server_time().await.map(drop).unwrap_err();
+    assert_eq!(first.again_in(), None, "this one was tried");
+    let streams = wrong.streams(&tasks, feed);
+    let key = |n: i32| SeriesKey::new(Symbol::parse(&format!("N{n}USDT")).unwrap(), Interval::M15);
+    streams.set((0..900).map(key).collect()); // five connections of 200 names
+    for _ in 0..20 {
+        let error = wrong.server_time().await.map(drop).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("refuses the user or the password"),
+            "{error}"
+        );
+        assert!(error.again_in().is_some() && error.advice() == Advice::AskTheOperator);
+    }
+    assert_eq!(world.proxy.report().wrong_logins, 1);
+    drop(streams);
+    assert!(tasks.drain(PATIENCE).await.is_empty());
+    assert_eq!(queue.next_batch().await, None, "nothing came up");
+
+    let soon = Times {
+        after_refusal: Duration::from_millis(300),
+        ..times()
+    };
+    let settings = BinanceSettings {
+        rest_url: format!("http://{NAME}"),
+        ws_url: format!("ws://{NAME}"),
+        proxy: Some(Proxy::parse(&world.url(LOGIN)).unwrap()),
+        times: soon,
+    };
+    let binance = Binance::new(&settings, ExchangeClock::from_wall()).unwrap();
+    world.proxy.set_fault(ProxyFault::Refuse { status: 403 });
+    binance.server_time().await.map(drop).unwrap_err();
+    world.proxy.set_fault(ProxyFault::None);
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    let mended = async {
+        while binance.server_time().await.is_err() {
+            tick.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, mended).await.unwrap();
+    world.assert_nothing_went_past_the_proxy();
+}
+
 #[tokio::test]
 async fn h31_the_tls_name_through_a_proxy_is_the_exchanges() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -15,6 +14,7 @@ use super::name::Names;
 use super::role::{News, Role, Terms};
 use super::session::Session;
 use crate::clock::Mono;
+use crate::market::SeriesKey;
 use crate::tasks::Tasks;
 
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -23,15 +23,19 @@ pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 const MESSAGE_MAX: usize = 1024 * 1024;
 /// tungstenite takes 128 KiB a connection; the usual read is a few events of 330 bytes.
 const READ_BUFFER: usize = 16 * 1024;
-/// A silent peer is asked by the system too, whatever we do: a middle box that forgets us is kept awake by it.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// How a socket's life ended.
 pub(super) enum End {
     /// As it should: we stop, it was replaced, or nothing is left to carry.
     Finished,
-    /// It was lost. `delivered`: it had brought at least one candle.
-    Lost { why: Lost, delivered: bool },
+    /// It was lost.
+    Lost {
+        why: Lost,
+        /// It had brought at least one candle.
+        delivered: bool,
+        /// What it carried, when the engine was not told of it.
+        untold: Arc<[SeriesKey]>,
+    },
 }
 
 /// Lives through one socket and reports its end.
@@ -63,10 +67,10 @@ async fn connect_and_run(
             return End::Lost {
                 why,
                 delivered: false,
+                untold: Arc::default(),
             };
         }
     };
-    prepare(&socket, setup.times.silence);
     setup.counts.connects.fetch_add(1, Ordering::Relaxed);
     Session::new(setup, socket, part, terms).run(tasks).await
 }
@@ -74,7 +78,7 @@ async fn connect_and_run(
 async fn connect(setup: &Setup) -> Result<Socket, Lost> {
     let served = &setup.host.served;
     if let Err(held) = served.admit(Mono::now()) {
-        return Err(Lost::NotServed {
+        return Err(Lost::Held {
             status: held.refusal.status,
             again_in: held.again_in,
         });
@@ -111,26 +115,5 @@ async fn handshake(setup: &Setup) -> Result<Socket, Lost> {
     match client_async_tls_with_config(url, socket, Some(config), Some(tls)).await {
         Err(error) => Err(Lost::connect(error)),
         Ok((socket, _)) => Ok(socket),
-    }
-}
-
-/// A peer that is gone without a word is noticed while we write to it (hazard 9): pings that nobody acknowledges break the
-/// socket after `silence`.
-fn prepare(socket: &Socket, silence: Duration) {
-    let tcp = match socket.get_ref() {
-        MaybeTlsStream::Plain(tcp) => tcp,
-        MaybeTlsStream::Rustls(tls) => tls.get_ref().0,
-        _ => return, // no other kind is compiled in; the enum is not ours
-    };
-    let tcp = socket2::SockRef::from(tcp);
-    let keepalive = socket2::TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE);
-    let set = tcp
-        .set_tcp_nodelay(true)
-        .and_then(|()| tcp.set_tcp_keepalive(&keepalive))
-        .and_then(|()| tcp.set_tcp_user_timeout(Some(silence)));
-    if let Err(error) = set {
-        tracing::debug!(%error, "a socket does not take its options");
     }
 }

@@ -17,6 +17,9 @@ const HABIT_FIRST_MS: u64 = 10_000;
 /// The usual gap follows the last gaps by a sixteenth of each.
 const HABIT_SHARE: u64 = 16;
 
+/// So many contracts are not all so calm that none has a trade within seconds.
+const SEVERAL: usize = 5;
+
 /// When something was last heard, and how often it is.
 #[derive(Debug, Clone, Copy)]
 struct Pulse {
@@ -101,6 +104,21 @@ impl Health {
         if self.series.is_empty() {
             self.whole = None;
         }
+    }
+
+    /// `key` is not listened for.
+    pub(super) fn forget(&mut self, key: &SeriesKey) {
+        self.series.remove(key);
+        if self.series.is_empty() {
+            self.whole = None;
+        }
+    }
+
+    /// How long not one candle has come since the acknowledgement of several series.
+    pub(super) fn unheard_for(&self, now: Mono) -> Option<Duration> {
+        let whole = self.whole.filter(|whole| !whole.heard)?;
+        let silence = Duration::from_millis(now.ms_since(whole.last));
+        (self.series.len() >= SEVERAL).then_some(silence)
     }
 
     /// A candle of `key` has come.
@@ -255,6 +273,17 @@ mod tests {
         }
         assert_eq!(fell.look(at(60)), mute(&["B"]));
         assert!(matches!(fell.look(at(90)), Finding::FellSilent(_)));
+    }
+
+    #[test]
+    fn h08_several_series_of_which_none_delivers_are_noticed_long_before_they_are_given_up() {
+        let mut several = health(&["A", "B", "C", "D", "E"]);
+        assert_eq!(several.unheard_for(at(5)), Some(Duration::from_secs(5)));
+        assert_eq!(several.look(at(5)), mute(&[]));
+        several.heard(&key("E"), at(6));
+        assert_eq!(several.unheard_for(at(60)), None);
+        let few = health(&["A", "B"]);
+        assert_eq!(few.unheard_for(at(60)), None, "they may be calm");
     }
 
     #[test]

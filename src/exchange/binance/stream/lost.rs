@@ -20,9 +20,12 @@ pub(super) enum Lost {
     /// The handshake was answered with an HTTP status instead.
     #[error("handshake refused with {0}")]
     Handshake(StatusCode),
-    /// 403 or 451, or nothing was sent because of one.
+    /// 403 or 451.
     #[error("handshake refused with {status} (region or proxy): set PROXY_URL, or another proxy")]
     NotServed { status: u16, again_in: Duration },
+    /// Nothing was sent because of a 403 or 451 before.
+    #[error("refused with {status} before (region or proxy): set PROXY_URL, or another proxy")]
+    Held { status: u16, again_in: Duration },
     /// The handshake took too long.
     #[error("no handshake within {0:?}")]
     HandshakeTimedOut(Duration),
@@ -41,9 +44,6 @@ pub(super) enum Lost {
     /// A subscription was not answered.
     #[error("no answer to a subscription within {0:?}")]
     Unanswered(Duration),
-    /// A subscription was refused.
-    #[error("subscription refused with code {code}: {message}")]
-    Refused { code: i64, message: String },
     /// Our own message could not be sent.
     #[error("a message could not be sent within {0:?}")]
     Stuck(Duration),
@@ -66,6 +66,7 @@ impl Lost {
             Self::Closed { code, .. } => *code,
             Self::NoWay(_)
             | Self::NotServed { .. }
+            | Self::Held { .. }
             | Self::Connect(_)
             | Self::Handshake(_)
             | Self::HandshakeTimedOut(_)
@@ -73,7 +74,6 @@ impl Lost {
             | Self::Silent(_)
             | Self::Deaf(_)
             | Self::Unanswered(_)
-            | Self::Refused { .. }
             | Self::Stuck(_)
             | Self::EngineBehind => None,
         }
@@ -85,13 +85,13 @@ impl Lost {
             Self::Silent(silence) | Self::Deaf(silence) => *silence,
             Self::NoWay(_)
             | Self::NotServed { .. }
+            | Self::Held { .. }
             | Self::Connect(_)
             | Self::Handshake(_)
             | Self::HandshakeTimedOut(_)
             | Self::Closed { .. }
             | Self::Broken(_)
             | Self::Unanswered(_)
-            | Self::Refused { .. }
             | Self::Stuck(_)
             | Self::EngineBehind => Duration::ZERO,
         }
@@ -99,7 +99,12 @@ impl Lost {
 
     /// Whether we broke a rule of the exchange: a fault of ours, worth an alarm.
     pub(super) fn is_our_fault(&self) -> bool {
-        self.code() == Some(1008) || matches!(self, Self::Refused { .. })
+        self.code() == Some(1008)
+    }
+
+    /// Whether nothing was tried, since a refusal stands.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self, Self::Held { .. } | Self::NoWay(WayError::Held { .. }))
     }
 
     /// Whether candles did not come, though all else was well.
@@ -113,7 +118,9 @@ impl Lost {
             return times.after_policy;
         }
         match self {
-            Self::NotServed { again_in, .. } => *again_in,
+            Self::NotServed { again_in, .. }
+            | Self::Held { again_in, .. }
+            | Self::NoWay(WayError::Held { again_in, .. }) => *again_in,
             // 429, 418: asking again soon changes nothing and may be punished (hazard 31).
             Self::Handshake(status) if status.is_client_error() => times.reconnect.1,
             // A password the proxy refuses is not to be tried every second.
@@ -129,7 +136,6 @@ impl Lost {
             | Self::Silent(_)
             | Self::Deaf(_)
             | Self::Unanswered(_)
-            | Self::Refused { .. }
             | Self::Stuck(_)
             | Self::EngineBehind => Duration::ZERO,
         }
@@ -160,11 +166,6 @@ mod tests {
         }
         let policy = closed(Some(1008));
         assert!(policy.is_our_fault() && policy.least_wait(&times) == times.after_policy);
-        let refused = Lost::Refused {
-            code: 4,
-            message: String::new(),
-        };
-        assert_eq!(refused.least_wait(&times), times.after_policy);
         for status in [403, 418, 429, 451] {
             let refused = Lost::Handshake(StatusCode::from_u16(status).unwrap());
             assert_eq!(refused.least_wait(&times), times.reconnect.1, "{status}");

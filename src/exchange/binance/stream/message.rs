@@ -13,8 +13,12 @@ pub(super) enum Message<'a> {
     Candle(CandleFrame<'a>),
     /// The request numbered `id` was accepted; that proves no delivery (hazard 7).
     Accepted { id: u64 },
-    /// A request was refused.
-    Refused { code: i64, message: String },
+    /// A request was refused, the one numbered `id` if it says so.
+    Refused {
+        id: Option<u64>,
+        code: i64,
+        message: String,
+    },
     /// News of a contract: listed, settled, brackets changed.
     Listing { symbol: String, status: String },
     /// News of a contract of another market, which shares this stream since 2026-06-30 (hazard 26).
@@ -112,8 +116,10 @@ pub(super) fn read(text: &str) -> Result<Message<'_>, serde_json::Error> {
     let reply: Reply = serde_json::from_str(text)?;
     match reply {
         Reply {
-            error: Some(error), ..
+            id,
+            error: Some(error),
         } => Ok(Message::Refused {
+            id,
             code: error.code,
             message: error.msg.chars().take(200).collect(),
         }),
@@ -194,7 +200,11 @@ mod tests {
         ));
         assert!(matches!(
             read(r#"{"error":{"code":4,"msg":"Too many subscriptions"},"id":7}"#),
-            Ok(Message::Refused { code: 4, .. })
+            Ok(Message::Refused {
+                id: Some(7),
+                code: 4,
+                ..
+            })
         ));
         for bad in ["", "[]", "{}", "null", r#"{"stream":"a"}"#, "{\"id\":-1}"] {
             assert!(read(bad).is_err(), "{bad}");

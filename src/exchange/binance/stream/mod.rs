@@ -32,7 +32,8 @@ use super::Times;
 use super::url::Target;
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::refusal::Served;
-use crate::exchange::{ConnectionId, FeedSender, StreamCounts, Streams, Way};
+use crate::exchange::way::Way;
+use crate::exchange::{ConnectionId, FeedSender, StreamCounts, Streams};
 use crate::market::SeriesKey;
 use crate::tasks::Tasks;
 
@@ -56,6 +57,8 @@ struct Setup {
     mute: Mute,
     /// That no candle comes at all was said; until one does, it is not said again.
     deafness_told: AtomicBool,
+    /// A candle has come since the start, so the path is a good one.
+    has_heard: AtomicBool,
     last_id: AtomicU64,
     next_connect: Mutex<Mono>,
 }
@@ -78,6 +81,7 @@ pub(super) fn start(
         counts: Arc::clone(&counts),
         mute: Mute::new(Arc::clone(&counts)),
         deafness_told: AtomicBool::new(false),
+        has_heard: AtomicBool::new(false),
         last_id: AtomicU64::new(0),
         next_connect: Mutex::new(Mono::default()),
     });

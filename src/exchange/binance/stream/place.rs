@@ -16,7 +16,8 @@ use super::role::{News, Role, Terms, Why};
 use super::{Setup, whole_ms};
 use crate::backoff::Backoff;
 use crate::clock::Mono;
-use crate::exchange::ConnectionId;
+use crate::exchange::{ConnectionId, FeedEvent};
+use crate::market::SeriesKey;
 use crate::tasks::Tasks;
 
 /// Two sockets, each with two things to say and an end.
@@ -178,6 +179,7 @@ impl Place {
         let id = self.setup.new_id();
         let terms = Terms {
             id,
+            beside: self.carrier.as_ref().map(|life| life.id),
             role: its_role,
             reports: self.reports.clone(),
             heal_at: self.heal_at,
@@ -224,10 +226,15 @@ impl Place {
                 self.replace(why, now);
             }
             News::Ended(End::Finished) if carries || succeeds => return ControlFlow::Break(()),
-            News::Ended(End::Lost { why, delivered }) if carries => {
+            News::Ended(End::Lost {
+                why,
+                delivered,
+                untold,
+            }) if carries => {
+                self.tell_untold(id, &why, untold);
                 self.lost_carrier(&why, delivered, now);
             }
-            News::Ended(End::Lost { why, delivered }) if succeeds => {
+            News::Ended(End::Lost { why, delivered, .. }) if succeeds => {
                 self.lost_successor(&why, delivered, now);
             }
             News::Ready | News::Replace(_) | News::Ended(_) => {} // of one that was replaced
@@ -250,6 +257,26 @@ impl Place {
         self.successor_backoff.reset();
         self.replace_from = now.plus_ms(whole_ms(self.setup.times.reconnect.1));
         (self.strikes, self.deaf) = (0, 0);
+    }
+
+    /// One that died before it heard that it carries said nothing of itself, and the one it replaced closes without a word:
+    /// the engine would take that one for up. So its loss is told here, where it is known who carries.
+    fn tell_untold(&self, connection: ConnectionId, why: &Lost, keys: Arc<[SeriesKey]>) {
+        if keys.is_empty() {
+            return;
+        }
+        let feed = &self.setup.feed;
+        feed.offer(FeedEvent::Up {
+            connection,
+            keys: Arc::clone(&keys),
+        });
+        feed.offer(FeedEvent::Down {
+            connection,
+            keys,
+            reason: why.to_string(),
+            code: why.code(),
+            silent_for: why.silent_for(),
+        });
     }
 
     /// What the successor has so far is better than nothing, so it carries from now on, ready or not.
@@ -283,7 +310,9 @@ impl Place {
 
     /// Counts a loss. Returns the least wait before the next try.
     fn note_loss(&mut self, why: &Lost, delivered: bool) -> Duration {
-        self.setup.counts.lose(why.code());
+        if !why.is_held() {
+            self.setup.counts.lose(why.code());
+        }
         if delivered {
             self.deaf = 0;
         } else if why.is_deafness() {
@@ -316,7 +345,7 @@ impl Place {
 
 fn log_loss(why: &Lost, wait: Duration, told: bool) {
     let wait_ms = wait.as_millis();
-    if let Lost::NotServed { .. } = why {
+    if matches!(why, Lost::NotServed { .. }) || why.is_held() {
         tracing::debug!(%why, wait_ms, "stream not served"); // told once for all of them, by `Served`
     } else if why.is_our_fault() {
         tracing::error!(%why, wait_ms, "stream lost: we broke a rule of the exchange");

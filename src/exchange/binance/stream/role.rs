@@ -44,6 +44,8 @@ pub(super) enum News {
 /// On what terms a socket lives.
 pub(super) struct Terms {
     pub(super) id: ConnectionId,
+    /// The one it is brought up beside.
+    pub(super) beside: Option<ConnectionId>,
     pub(super) role: watch::Receiver<Role>,
     pub(super) reports: mpsc::Sender<(ConnectionId, News)>,
     /// Before this it heals nothing: the place has healed lately.

@@ -18,7 +18,7 @@ use super::lost::Lost;
 use super::message::{self, CandleFrame, Message};
 use super::name::Names;
 use super::role::{News, Role, Terms, Why};
-use super::subscriptions::Subscriptions;
+use super::subscriptions::{Refused, Subscriptions};
 use super::{Setup, whole_ms};
 use crate::clock::Mono;
 use crate::exchange::{FeedEvent, Offered};
@@ -62,6 +62,8 @@ pub(super) struct Session {
     ping_at: Mono,
     look_at: Mono,
     delivered: bool,
+    /// What was refused is asked for again then.
+    ask_again_at: Option<Mono>,
     /// It has said `Up`, so its loss is to be told.
     is_known: bool,
     prove_by: Option<Mono>,
@@ -92,6 +94,7 @@ impl Session {
             ping_at: now.plus_ms(whole_ms(times.ping_every)),
             look_at: now,
             delivered: false,
+            ask_again_at: None,
             is_known: false,
             prove_by: None,
             is_ready: false,
@@ -162,6 +165,14 @@ impl Session {
     }
 
     fn check_health(&mut self, now: Mono) -> Step {
+        if self.ask_again_at.take_if(|at| *at <= now).is_some() {
+            self.subscriptions.ask_again();
+        }
+        let has_heard = self.setup.has_heard.load(Ordering::Relaxed);
+        let unheard = self.health.unheard_for(now).filter(|_| !has_heard);
+        if unheard.is_some_and(|silence| silence >= self.setup.times.first_candle) {
+            self.tell_deafness();
+        }
         match self.health.look(now) {
             Finding::Mute(fallen) => {
                 self.tell_mute(&fallen)?;
@@ -169,13 +180,18 @@ impl Session {
                 Ok(())
             }
             Finding::NeverDelivered(silence) => {
-                if !self.setup.deafness_told.swap(true, Ordering::Relaxed) {
-                    let url = &self.setup.host.target.url;
-                    tracing::error!(connection = %self.terms.id, url, "acknowledged, but not one candle: is this a dead path?");
-                }
+                self.tell_deafness();
                 Err(self.lost(Lost::Deaf(silence)))
             }
             Finding::FellSilent(silence) => Err(self.lost(Lost::Deaf(silence))),
+        }
+    }
+
+    /// Said once, until a candle comes.
+    fn tell_deafness(&self) {
+        if !self.setup.deafness_told.swap(true, Ordering::Relaxed) {
+            let url = &self.setup.host.target.url;
+            tracing::error!(connection = %self.terms.id, url, "acknowledged, but not one candle: is this a dead path?");
         }
     }
 
@@ -234,7 +250,8 @@ impl Session {
         }
     }
 
-    /// All is acknowledged, and all deliver, or most do who ever will within a while.
+    /// All is acknowledged, and all deliver, or most do who ever will within a while. Who was refused some names must
+    /// deliver something.
     fn has_proved_itself(&mut self, now: Mono) -> bool {
         if !self.subscriptions.are_complete() {
             return false;
@@ -243,7 +260,11 @@ impl Session {
         let by = *self
             .prove_by
             .get_or_insert_with(|| now.plus_ms(whole_ms(limit)));
-        self.health.all_deliver() || (self.health.delivers() && now >= by)
+        let all = self.health.all_deliver();
+        if self.health.delivers() {
+            return all || now >= by;
+        }
+        all && self.subscriptions.missing().is_empty()
     }
 
     async fn tell_place(&self, news: News) {
@@ -285,7 +306,11 @@ impl Session {
         }
         match self.role {
             Role::Proving => Ok(()),
-            Role::Carrying => self.tell_up(self.subscriptions.carried()),
+            Role::Carrying => {
+                self.tell_up(self.subscriptions.carried())?;
+                self.tell_missing();
+                Ok(())
+            }
             Role::Retired => Err(End::Finished),
         }
     }
@@ -352,8 +377,9 @@ impl Session {
         match message::read(text) {
             Ok(Message::Candle(frame)) => self.on_candle(&frame),
             Ok(Message::Accepted { id }) => self.on_accepted(id),
-            Ok(Message::Refused { code, message }) => {
-                Err(self.lost(Lost::Refused { code, message }))
+            Ok(Message::Refused { id, code, message }) => {
+                self.on_refused(id, code, &message);
+                Ok(())
             }
             Ok(Message::Listing { symbol, status }) => {
                 self.offer(FeedEvent::Listing { symbol, status })
@@ -382,6 +408,36 @@ impl Session {
         }
     }
 
+    /// The connection stays: the next one would ask the same and hear the same.
+    fn on_refused(&mut self, id: Option<u64>, code: i64, message: &str) {
+        let aside = match self.subscriptions.refused(id) {
+            Refused::Nothing => {
+                let what = "a refusal of nothing we asked";
+                return self
+                    .candles
+                    .complain(|counts| &counts.unreadable, what, message);
+            }
+            Refused::Halved => {
+                let connection = self.terms.id;
+                return tracing::debug!(%connection, code, message, "names refused: half of them next");
+            }
+            Refused::SetAside(aside) => aside,
+        };
+        let every_ms = whole_ms(self.setup.times.heal_every);
+        self.ask_again_at
+            .get_or_insert_with(|| self.heard.plus_ms(every_ms));
+        let name = aside.name.wire();
+        if aside.is_news {
+            tracing::error!(connection = %self.terms.id, name, code, message, "the exchange refuses a subscription: it is asked for again later");
+        }
+        if let Some(key) = aside.name.series().filter(|_| !aside.is_carried) {
+            self.health.forget(key);
+            if aside.was_carried {
+                self.tell_left(std::slice::from_ref(key));
+            }
+        }
+    }
+
     fn tell_up(&mut self, keys: Arc<[SeriesKey]>) -> Step {
         if keys.is_empty() {
             return Ok(());
@@ -404,6 +460,14 @@ impl Session {
         });
     }
 
+    /// What the one that was replaced carried and we were refused goes with it, and it closes without a word.
+    fn tell_missing(&self) {
+        let keys = self.subscriptions.missing();
+        if let Some(connection) = self.terms.beside.filter(|_| !keys.is_empty()) {
+            let _ = self.setup.feed.offer(FeedEvent::Left { connection, keys });
+        }
+    }
+
     /// These series are carried no longer, and no other connection has taken them over.
     fn tell_left(&self, left: &[SeriesKey]) {
         if !self.is_known || self.role == Role::Retired {
@@ -422,6 +486,7 @@ impl Session {
                 if !self.delivered {
                     self.delivered = true;
                     self.setup.deafness_told.store(false, Ordering::Relaxed);
+                    self.setup.has_heard.store(true, Ordering::Relaxed);
                 }
                 self.health.heard(&key, self.heard);
                 Ok(())
@@ -454,9 +519,15 @@ impl Session {
     }
 
     fn lost(&self, why: Lost) -> End {
+        let untold = if self.is_known {
+            Arc::default()
+        } else {
+            self.subscriptions.carried()
+        };
         End::Lost {
             why,
             delivered: self.delivered,
+            untold,
         }
     }
 }

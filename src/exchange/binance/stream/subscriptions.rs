@@ -1,11 +1,13 @@
 //! What a connection has asked for, what was acknowledged, and what it says next. One request at a time is under way and
-//! messages keep their distance, so that no burst is ever sent (hazard 13). Pure: told the time.
+//! messages keep their distance, so that no burst is ever sent (hazard 13). Of names that are refused together half are
+//! asked for next, down to the one that is the trouble, which is set aside. Pure: told the time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::name::{Name, Names};
+use super::plan::NAMES_MAX;
 use super::whole_ms;
 use crate::clock::Mono;
 use crate::market::SeriesKey;
@@ -24,6 +26,29 @@ struct Request {
     answer_by: Mono,
 }
 
+/// What follows from a refusal.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Nothing: no request of ours was under way.
+    Nothing,
+    /// Fewer names are asked for at a time.
+    Halved,
+    /// It is this name, which is not asked about until `ask_again`.
+    SetAside(SetAside),
+}
+
+/// A name that is not asked about for a while.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SetAside {
+    pub(super) name: Name,
+    /// It was not refused before, or was accepted since.
+    pub(super) is_news: bool,
+    /// Its candles come: it was only not left.
+    pub(super) is_carried: bool,
+    /// Its candles came until it was to be renewed.
+    pub(super) was_carried: bool,
+}
+
 /// The subscriptions of one connection.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
@@ -33,6 +58,14 @@ pub(super) struct Subscriptions {
     held: BTreeSet<Name>,
     /// To be left and joined anew; carried meanwhile all the same.
     renewed: BTreeSet<Name>,
+    /// Not asked about at present, since it was refused.
+    aside: BTreeSet<Name>,
+    /// Refused, and not accepted since.
+    refused: BTreeSet<Name>,
+    /// Names in one request.
+    most: usize,
+    /// Nothing is to be asked for: said so that not every turn compares the sets.
+    settled: bool,
     under_way: Option<Request>,
     last_id: u64,
     speak_at: Mono,
@@ -48,6 +81,10 @@ impl Subscriptions {
             wanted,
             held: BTreeSet::new(),
             renewed: BTreeSet::new(),
+            aside: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            most: NAMES_MAX,
+            settled: false,
             under_way: None,
             last_id: 0,
             speak_at: Mono::default(),
@@ -57,12 +94,31 @@ impl Subscriptions {
 
     /// Carries `wanted` from now on.
     pub(super) fn want(&mut self, wanted: Names) {
+        self.aside
+            .retain(|name| wanted.contains(name) || self.held.contains(name));
+        self.refused.retain(|name| wanted.contains(name));
         self.wanted = wanted;
+        self.settled = false;
     }
 
     /// Leaves `keys` and joins them anew: the exchange may have forgotten them (hazard 10).
     pub(super) fn renew(&mut self, keys: &[SeriesKey]) {
-        self.renewed.extend(keys.iter().cloned().map(Name::Series));
+        let names = keys.iter().cloned().map(Name::Series);
+        let held = names.filter(|name| self.held.contains(name));
+        self.renewed.extend(held);
+        self.settled = false;
+    }
+
+    /// What was set aside is asked for once more.
+    pub(super) fn ask_again(&mut self) {
+        self.aside.clear();
+        self.settled = false;
+    }
+
+    /// The series that are wanted and not carried, since they were refused.
+    pub(super) fn missing(&self) -> Arc<[SeriesKey]> {
+        let aside = self.aside.difference(&self.held);
+        series_of(aside.filter(|name| self.wanted.contains(name)))
     }
 
     /// The series that are acknowledged and still wanted: what a loss takes away.
@@ -74,17 +130,21 @@ impl Subscriptions {
         )
     }
 
-    /// Whether all that is wanted is acknowledged.
+    /// Whether all that is wanted is acknowledged, but for what was set aside.
     pub(super) fn are_complete(&self) -> bool {
-        self.wanted.is_subset(&self.held)
+        let mut open = self.wanted.difference(&self.held);
+        open.all(|name| self.aside.contains(name))
     }
 
     /// The next request's text, if one is due. Leaving comes before joining, so that the cap on names holds throughout.
     pub(super) fn next_request(&mut self, now: Mono) -> Option<String> {
-        if self.under_way.is_some() || now < self.speak_at {
+        if self.settled || self.under_way.is_some() || now < self.speak_at {
             return None;
         }
-        let (method, names) = self.difference()?;
+        let Some((method, names)) = self.difference() else {
+            self.settled = true;
+            return None;
+        };
         self.last_id += 1;
         self.spoke(now);
         let word = match method {
@@ -105,10 +165,13 @@ impl Subscriptions {
     /// The request `id` was accepted. Returns the series that are carried since, when it was a SUBSCRIBE.
     pub(super) fn accepted(&mut self, id: u64) -> Option<Arc<[SeriesKey]>> {
         let request = self.under_way.take_if(|request| request.id == id)?;
+        self.settled = false;
+        self.most = (self.most * 2).min(NAMES_MAX);
         match request.method {
             Method::Subscribe => {
                 for name in &request.names {
                     self.renewed.remove(name);
+                    self.refused.remove(name);
                     self.held.insert(name.clone());
                 }
                 let wanted = request.names.iter();
@@ -122,6 +185,28 @@ impl Subscriptions {
                 None
             }
         }
+    }
+
+    /// The request `id` was refused; without an id, the one that is under way.
+    pub(super) fn refused(&mut self, id: Option<u64>) -> Refused {
+        let is_it = |request: &mut Request| id.is_none_or(|id| request.id == id);
+        let Some(request) = self.under_way.take_if(is_it) else {
+            return Refused::Nothing;
+        };
+        self.settled = false;
+        self.most = (request.names.len() / 2).max(1);
+        let [name] = request.names.as_slice() else {
+            return Refused::Halved;
+        };
+        let is_carried = self.held.contains(name);
+        let was_renewed = self.renewed.remove(name);
+        self.aside.insert(name.clone());
+        Refused::SetAside(SetAside {
+            name: name.clone(),
+            is_news: self.refused.insert(name.clone()),
+            is_carried,
+            was_carried: was_renewed && !is_carried,
+        })
     }
 
     /// Whether an answer is overdue.
@@ -149,18 +234,19 @@ impl Subscriptions {
     pub(super) fn look_at(&self) -> Option<Mono> {
         match &self.under_way {
             Some(request) => Some(request.answer_by),
-            None => self.difference().map(|_| self.speak_at),
+            None => (!self.settled).then_some(self.speak_at),
         }
     }
 
     fn difference(&self) -> Option<(Method, Vec<Name>)> {
         let leaves = |name: &&Name| !self.wanted.contains(name) || self.renewed.contains(name);
-        let leave: Vec<_> = self.held.iter().filter(leaves).cloned().collect();
-        if !leave.is_empty() {
-            return Some((Method::Unsubscribe, leave));
-        }
-        let join: Vec<_> = self.wanted.difference(&self.held).cloned().collect();
-        (!join.is_empty()).then_some((Method::Subscribe, join))
+        let some = |method, names: &mut dyn Iterator<Item = &Name>| {
+            let asked = names.filter(|name| !self.aside.contains(name));
+            let names: Vec<_> = asked.take(self.most).cloned().collect();
+            (!names.is_empty()).then_some((method, names))
+        };
+        some(Method::Unsubscribe, &mut self.held.iter().filter(leaves))
+            .or_else(|| some(Method::Subscribe, &mut self.wanted.difference(&self.held)))
     }
 }
 
@@ -278,6 +364,76 @@ mod tests {
         );
         assert_eq!(*subs.accepted(3).unwrap(), [key("BUSDT")]);
         assert_eq!(subs.next_request(at(9_000)), None, "once");
+    }
+
+    /// Answers every request of 200 names as one does who refuses some; returns who is set aside, and how often it was asked.
+    fn refusing(subs: &mut Subscriptions, bad: &[&str], from_ms: u64) -> (Vec<SetAside>, usize) {
+        let (mut aside, mut asked) = (Vec::new(), 0);
+        let mut now = from_ms;
+        while let Some(text) = subs.next_request(Mono::from_ms(now)) {
+            asked += 1;
+            now += 250;
+            let is_bad = |name: &&str| text.contains(&format!("\"{name}@"));
+            if bad.iter().any(|name| is_bad(name)) {
+                if let Refused::SetAside(one) = subs.refused(Some(subs.last_id)) {
+                    aside.push(one);
+                }
+            } else {
+                subs.accepted(subs.last_id);
+            }
+        }
+        (aside, asked)
+    }
+
+    #[test]
+    fn h14_of_names_that_are_refused_together_only_the_bad_ones_are_set_aside() {
+        let all: Vec<_> = (0..200).map(|n| format!("S{n:03}USDT")).collect();
+        let all: Vec<_> = all.iter().map(String::as_str).collect();
+        let mut subs = subscriptions(&all);
+        let (aside, asked) = refusing(&mut subs, &["s017usdt", "s150usdt"], 0);
+        let names: Vec<_> = aside.iter().map(|one| one.name.wire()).collect();
+        assert_eq!(names, ["s017usdt@kline_1m", "s150usdt@kline_1m"]);
+        assert!(
+            aside
+                .iter()
+                .all(|one| one.is_news && !one.is_carried && !one.was_carried)
+        );
+        assert!(asked < 50, "{asked}");
+        assert!(subs.are_complete() && subs.carried().len() == 198);
+        assert_eq!(*subs.missing(), [key("S017USDT"), key("S150USDT")]);
+        assert_eq!(subs.look_at(), None, "not asked again by itself");
+        subs.ask_again();
+        assert!(!subs.are_complete());
+        let (aside, _) = refusing(&mut subs, &["s017usdt"], 100_000);
+        assert!(aside.len() == 1 && !aside[0].is_news, "told before");
+        subs.ask_again();
+        assert_eq!(refusing(&mut subs, &[], 200_000), (Vec::new(), 1));
+        assert!(subs.missing().is_empty() && subs.carried().len() == 200);
+    }
+
+    #[test]
+    fn h10_a_name_that_is_refused_when_it_is_renewed_is_carried_no_more() {
+        let at = Mono::from_ms;
+        let mut subs = subscriptions(&["AUSDT"]);
+        subs.next_request(at(0)).unwrap();
+        subs.accepted(1);
+        subs.renew(&[key("AUSDT"), key("BUSDT")]);
+        subs.next_request(at(1_000)).unwrap();
+        let Refused::SetAside(not_left) = subs.refused(None) else {
+            panic!("one name");
+        };
+        assert!(not_left.is_carried && subs.carried().len() == 1);
+        subs.ask_again();
+        subs.renew(&[key("AUSDT")]);
+        subs.next_request(at(2_000)).unwrap();
+        subs.accepted(3);
+        assert_eq!(subs.carried().len(), 1, "a loss takes it away");
+        subs.next_request(at(3_000)).unwrap();
+        let Refused::SetAside(lost) = subs.refused(Some(4)) else {
+            panic!("one name");
+        };
+        assert!(lost.was_carried && !lost.is_carried && subs.carried().is_empty());
+        assert_eq!(subs.refused(None), Refused::Nothing);
     }
 
     #[test]

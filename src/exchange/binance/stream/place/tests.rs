@@ -10,9 +10,16 @@ use crate::exchange::binance::stream::mute::Mute;
 use crate::exchange::binance::url::stream_target;
 use crate::exchange::binance::{Times, tls};
 use crate::exchange::refusal::Served;
-use crate::exchange::{Side, StreamCounts, Way, feed_queue};
+use crate::exchange::way::Way;
+use crate::exchange::{FeedQueue, Side, StreamCounts, feed_queue};
+use crate::market::{Interval, Symbol};
 
 fn place() -> Place {
+    place_and_feed().0
+}
+
+fn place_and_feed() -> (Place, FeedQueue) {
+    let (feed, queue) = feed_queue();
     let (counts, times) = (Arc::new(StreamCounts::default()), Times::default());
     let setup = Setup {
         host: Arc::new(Host {
@@ -23,15 +30,17 @@ fn place() -> Place {
         }),
         times,
         clock: ExchangeClock::from_wall(),
-        feed: feed_queue().0,
+        feed,
         counts: Arc::clone(&counts),
         mute: Mute::new(counts),
         deafness_told: AtomicBool::new(false),
+        has_heard: AtomicBool::new(false),
         last_id: AtomicU64::new(0),
         next_connect: Mutex::default(),
     };
     let (_part, its_part) = watch::channel(Names::default());
-    Place::new(Arc::new(setup), Tasks::new(), its_part)
+    let place = Place::new(Arc::new(setup), Tasks::new(), its_part);
+    (place, queue)
 }
 
 fn life(number: u64, role: Role) -> Life {
@@ -53,10 +62,18 @@ fn closed(code: u16) -> Lost {
     }
 }
 
+fn lost(why: Lost, delivered: bool) -> News {
+    News::Ended(End::Lost {
+        why,
+        delivered,
+        untold: Arc::default(),
+    })
+}
+
 /// Loses the carrier at 0; returns after how many ms the next is opened.
 fn lose(place: &mut Place, why: Lost, delivered: bool) -> u64 {
     place.carrier = Some(life(1, Role::Carrying));
-    let ended = News::Ended(End::Lost { why, delivered });
+    let ended = lost(why, delivered);
     let go_on = place.hear(ConnectionId::new(1), ended, Mono::default());
     assert!(go_on.is_continue() && place.carrier.is_none());
     match place.opening {
@@ -93,15 +110,6 @@ fn h12_who_breaks_a_rule_again_and_again_slows_down_even_if_it_delivers() {
         waits,
         [10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 320_000]
     );
-    let refused = Lost::Refused {
-        code: 4,
-        message: "Too many subscriptions".to_owned(),
-    };
-    assert_eq!(
-        lose(&mut place, refused, true),
-        320_000,
-        "a refusal is the like"
-    );
     lose(&mut place, closed(1001), true);
     assert_eq!(lose(&mut place, closed(1008), true), 10_000);
 }
@@ -122,10 +130,7 @@ fn h11_a_replacement_that_fails_is_tried_again_and_the_old_one_stays() {
     let mut place = place();
     place.carrier = Some(life(1, Role::Carrying));
     place.successor = Some(life(2, Role::Proving));
-    let ended = News::Ended(End::Lost {
-        why: closed(1011),
-        delivered: false,
-    });
+    let ended = lost(closed(1011), false);
     let go_on = place.hear(ConnectionId::new(2), ended, Mono::default());
     assert!(go_on.is_continue() && place.carrier.is_some() && place.successor.is_none());
     assert!(matches!(place.opening, Opening::After(at) if at.ms() >= 500));
@@ -145,10 +150,7 @@ fn h11_the_successor_takes_over_and_late_words_of_the_old_one_change_nothing() {
         (*roles.0.borrow(), *roles.1.borrow()),
         (Role::Retired, Role::Carrying)
     );
-    let late = News::Ended(End::Lost {
-        why: closed(1001),
-        delivered: true,
-    });
+    let late = lost(closed(1001), true);
     let _ = place.hear(ConnectionId::new(1), late, Mono::default());
     let _ = place.hear(
         ConnectionId::new(1),
@@ -185,4 +187,45 @@ fn h11_age_is_added_up_at_the_exchanges_speed() {
     assert!(!age.is_reached(Mono::from_ms(10), 1.0));
     assert!(!age.is_reached(Mono::from_ms(11), 600.0));
     assert!(age.is_reached(Mono::from_ms(12), 600.0));
+}
+
+#[tokio::test]
+async fn h11_the_loss_of_one_that_died_while_it_took_over_is_told() {
+    let (mut place, mut feed) = place_and_feed();
+    place.carrier = Some(life(1, Role::Carrying));
+    place.successor = Some(life(2, Role::Proving));
+    let _ = place.hear(ConnectionId::new(2), News::Ready, Mono::default());
+    let key = SeriesKey::new(Symbol::parse("BTCUSDT").unwrap(), Interval::M1);
+    let keys: Arc<[SeriesKey]> = [key].into();
+    let died = News::Ended(End::Lost {
+        why: closed(1011),
+        delivered: true,
+        untold: Arc::clone(&keys),
+    });
+    let _ = place.hear(ConnectionId::new(2), died, Mono::default());
+    let connection = ConnectionId::new(2);
+    let told = feed.next_batch().await.unwrap();
+    let up = FeedEvent::Up {
+        connection,
+        keys: Arc::clone(&keys),
+    };
+    assert_eq!(told[0], up);
+    assert!(
+        matches!(&told[1], FeedEvent::Down { connection: of, keys: lost, code: Some(1011), .. } if *of == connection && *lost == keys),
+        "{told:?}"
+    );
+    assert!(place.carrier.is_none() && matches!(place.opening, Opening::After(_)));
+}
+
+#[test]
+fn a_try_that_is_held_back_is_no_loss() {
+    let mut place = place();
+    let again_in = Duration::from_secs(7);
+    let (status, losses) = (451, |place: &Place| {
+        place.setup.counts.losses.load(Ordering::Relaxed)
+    });
+    let wait = lose(&mut place, Lost::Held { status, again_in }, false);
+    assert!(wait >= 7_000 && losses(&place) == 0, "{wait}");
+    lose(&mut place, Lost::NotServed { status, again_in }, false);
+    assert_eq!(losses(&place), 1);
 }
