@@ -366,7 +366,7 @@ impl Engine {
     }
 
     /// The watched series `key` as long as its contract trades: whatever comes of it after its end is not its own.
-    fn trading(&mut self, key: &SeriesKey) -> Option<&mut Watched> {
+    pub(super) fn trading(&mut self, key: &SeriesKey) -> Option<&mut Watched> {
         if self.ended.contains(&key.symbol) {
             return None;
         }
