@@ -175,11 +175,9 @@ impl Engine {
         self.check(request, rows, now, out);
         let outcome = match (self.watched.get_mut(key), rows) {
             (None, _) => Err(OrderError::NotWatched(key.clone())),
-            (Some(watched), None) if watched.status() != SeriesStatus::Ended => {
-                Err(OrderError::Unreadable(format!(
-                    "the exchange did not give the candles of {key}"
-                )))
-            }
+            (Some(watched), None) if watched.status() != SeriesStatus::Ended => Err(
+                OrderError::Unreadable(format!("the exchange did not give the candles of {key}")),
+            ),
             (Some(watched), _) => {
                 watched.refreshed_at = Some(now.mono);
                 watched.settle(News::Again(Occasion::Sweep), now, out); // who asked finds it in the cache

@@ -159,9 +159,6 @@ fn h19_revisions_of_one_answer_are_computed_forward_and_corrected_together() {
         };
         world.market.insert(revised.open_time, revised);
     }
-    world.next_minute(CloseEvent::Lost);
-    world.wait_ms(2_500);
-    world.answer_all();
     world.apply(Event::Refresh(key()));
     world.answer_all();
     assert_eq!(world.engine.info().corrections, 3);
@@ -205,7 +202,10 @@ fn a_hole_between_the_past_and_what_waited_behind_it_counts_as_opened() {
     assert_eq!(holes(&world), (1, 0));
     world.wait_ms(2_500);
     world.answer_all();
-    assert_eq!((holes(&world), world.status()), ((1, 1), SeriesStatus::Live));
+    assert_eq!(
+        (holes(&world), world.status()),
+        ((1, 1), SeriesStatus::Live)
+    );
 }
 
 #[test]

@@ -95,7 +95,10 @@ fn h24_what_has_ended_is_not_read_anew_and_grows_by_no_answer_that_was_on_its_wa
     world.answer_audits();
     minutes(&mut world, 6);
     world.apply(Event::Refresh(key()));
-    let (refresh, audit) = (world.asked.remove(0).request, world.audits.remove(0).request);
+    let (refresh, audit) = (
+        world.asked.remove(0).request,
+        world.audits.remove(0).request,
+    );
     world.next_minute(CloseEvent::Lost);
     world.next_minute(CloseEvent::Lost);
     world.apply(ended());

@@ -72,7 +72,10 @@ impl Watched {
         let mut amended: Option<Amended> = None;
         let mut news = News::Nothing;
         for candle in rows {
-            let goes_on = self.series.expected().is_some_and(|e| e <= candle.open_time);
+            let goes_on = self
+                .series
+                .expected()
+                .is_some_and(|e| e <= candle.open_time);
             if goes_on && let Some(amended) = amended.take() {
                 self.recompute(amended, now); // before what comes after it moves the indicator
             }
