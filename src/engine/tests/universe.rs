@@ -101,6 +101,7 @@ fn h24_what_has_ended_is_not_read_anew_and_grows_by_no_answer_that_was_on_its_wa
     );
     world.next_minute(CloseEvent::Lost);
     world.next_minute(CloseEvent::Lost);
+    world.asked.clear(); // the lost close
     world.apply(ended());
     let known = world.engine.watched[&key()].series().history().len();
     for request in [refresh, audit] {

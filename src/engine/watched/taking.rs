@@ -77,7 +77,7 @@ impl Watched {
                 .expected()
                 .is_some_and(|e| e <= candle.open_time);
             if goes_on && let Some(amended) = amended.take() {
-                self.recompute(amended, now); // before what comes after it moves the indicator
+                self.recompute(&amended, now); // before what comes after it moves the indicator
             }
             match self.series.offer(*candle, origin, &mut committed) {
                 Ok(Verdict::Committed) => news = News::Close,
@@ -99,7 +99,7 @@ impl Watched {
         }
         self.absorb(&committed, now);
         if let Some(amended) = amended {
-            self.recompute(amended, now);
+            self.recompute(&amended, now);
         }
         let has_hole = self.warm_up.is_none() && self.series.hole().is_some();
         self.tally.holes_opened += u64::from(has_hole && !had_hole);
@@ -184,7 +184,7 @@ impl Watched {
     }
 
     /// Computes forward what was amended, and tells what differs.
-    fn recompute(&mut self, amended: Amended, now: &Moment) {
+    fn recompute(&mut self, amended: &Amended, now: &Moment) {
         self.technical = TechnicalTrack::default(); // it stands on what was there before
         let run = forward::run(&self.checkpoint, self.series.history(), &self.key);
         self.analyzer = run.analyzer;
