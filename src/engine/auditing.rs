@@ -15,6 +15,9 @@ use crate::store::Occasion;
 /// Candles of a series that is read anew: weight 2, as a page of a warm-up.
 const REFRESH_CANDLES: u16 = 498;
 
+/// A series is read anew once in so long, however often somebody asks; ours.
+const REFRESH_EVERY_MS: u64 = 1_000;
+
 impl Engine {
     /// Moves the sweep on: begins it when it is due, asks for what there is room for.
     pub(super) fn sweep(&mut self, now: &Moment, out: &mut Vec<Effect>) {
@@ -127,7 +130,8 @@ impl Engine {
         true
     }
 
-    /// Asks for the newest closed candles of a series, unless they are asked for already.
+    /// Asks for the newest closed candles of a series, unless they are asked for already, have just been read, or no more
+    /// come: what is known is the answer then.
     pub(super) fn refresh(&mut self, key: SeriesKey, now: &Moment, out: &mut Vec<Effect>) {
         if self.refreshing.contains_key(&key) {
             return; // that answer serves both
@@ -137,6 +141,11 @@ impl Engine {
             out.push(Effect::Refreshed(key, Err(unknown)));
             return;
         };
+        let is_fresh = |at| now.mono.ms_since(at) < REFRESH_EVERY_MS;
+        if watched.status() == SeriesStatus::Ended || watched.refreshed_at.is_some_and(is_fresh) {
+            out.push(Effect::Refreshed(key, Ok(())));
+            return;
+        }
         let Some(request) = watched.check_request(REFRESH_CANDLES, now) else {
             let warming = OrderError::Warming(key.clone());
             out.push(Effect::Refreshed(key, Err(warming)));
@@ -145,7 +154,7 @@ impl Engine {
         self.refreshing.insert(key, request.clone());
         out.push(Effect::Ask(FetchJob {
             request,
-            urgency: Urgency::Repair,
+            urgency: Urgency::Refresh,
             rank: 0,
         }));
     }
@@ -163,39 +172,38 @@ impl Engine {
             return false;
         }
         self.refreshing.remove(key);
-        let known = self.check(request, rows, now, out);
-        let outcome = match (known, rows) {
-            (false, _) => Err(OrderError::NotWatched(key.clone())),
-            (true, None) => Err(OrderError::Unreadable(format!(
-                "the exchange did not give the candles of {key}"
-            ))),
-            (true, Some(_)) => Ok(()),
+        self.check(request, rows, now, out);
+        let outcome = match (self.watched.get_mut(key), rows) {
+            (None, _) => Err(OrderError::NotWatched(key.clone())),
+            (Some(watched), None) if watched.status() != SeriesStatus::Ended => Err(
+                OrderError::Unreadable(format!("the exchange did not give the candles of {key}")),
+            ),
+            (Some(watched), _) => {
+                watched.refreshed_at = Some(now.mono);
+                watched.settle(News::Again(Occasion::Sweep), now, out); // who asked finds it in the cache
+                Ok(())
+            }
         };
-        if let Some(watched) = self.watched.get_mut(key).filter(|_| outcome.is_ok()) {
-            watched.settle(News::Again(Occasion::Sweep), now, out); // who asked finds it in the cache
-        }
         out.push(Effect::Refreshed(key.clone(), outcome));
         true
     }
 
-    /// Whether the series is watched.
+    /// Holds what is known of a series that trades against an answer.
     fn check(
         &mut self,
         request: &CandleRequest,
         rows: Option<&[Candle]>,
         now: &Moment,
         out: &mut Vec<Effect>,
-    ) -> bool {
-        let Some(watched) = self.watched.get_mut(&request.key) else {
-            return false;
+    ) {
+        let (Some(watched), Some(rows)) = (self.trading(&request.key), rows) else {
+            return;
         };
-        let lacking = rows.map(|rows| watched.checked(rows, now, out));
-        let lacking = lacking.unwrap_or_default();
+        let lacking = watched.checked(rows, now, out);
         if let (Some(first), Some(last)) = (lacking.first(), lacking.last())
             && let Some(unsaid) = self.lacking.due(now.mono)
         {
             tracing::warn!(series = %request.key, candles = lacking.len(), %first, %last, unsaid, "the exchange no longer has candles it gave before: kept");
         }
-        true
     }
 }

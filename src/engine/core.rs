@@ -294,9 +294,11 @@ impl Engine {
         if added.is_empty() && removed.is_empty() {
             return;
         }
+        let mut begun = Vec::new();
         for (rank, interval) in self.intervals.clone().into_iter().enumerate() {
             for symbol in &added {
-                self.begin(SeriesKey::new(symbol.clone(), interval), rank, now, out);
+                let key = SeriesKey::new(symbol.clone(), interval);
+                self.begin(key, rank, now, &mut begun);
             }
             for symbol in &removed {
                 let gone = self
@@ -312,7 +314,8 @@ impl Engine {
         self.sweeps.leave_out(&removed, now);
         self.symbols = symbols;
         self.untold.clear();
-        self.follow(out);
+        self.follow(out); // before the first read is asked for: what nobody follows is not read
+        out.append(&mut begun);
         if self.voice == Beginning::Speaking {
             out.push(Effect::Write(Write::Symbols { added, removed }));
         }
@@ -366,7 +369,7 @@ impl Engine {
     }
 
     /// The watched series `key` as long as its contract trades: whatever comes of it after its end is not its own.
-    fn trading(&mut self, key: &SeriesKey) -> Option<&mut Watched> {
+    pub(super) fn trading(&mut self, key: &SeriesKey) -> Option<&mut Watched> {
         if self.ended.contains(&key.symbol) {
             return None;
         }

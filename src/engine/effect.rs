@@ -15,6 +15,8 @@ pub enum Urgency {
     Repair,
     /// A series warms up.
     Backfill,
+    /// Somebody asks for a known series to be read anew: whoever that is, it costs no series its candles.
+    Refresh,
     /// Candles that are known are held against the exchange.
     Audit,
 }

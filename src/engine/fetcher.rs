@@ -1,13 +1,16 @@
 //! Reads closed candles for the engine: in the order of `queue`, so many at once, and only while the exchange's budget
 //! allows. A read that fails goes back to the engine, which knows what it still needs and asks again.
-//! The queue is bounded by the engine: of each series one read, one audit, one sample and one refresh at most. What only one read is told holds up no other.
+//! The queue is bounded by the engine: of each series one read, one audit, one sample and one refresh at a time. Reads of
+//! series that nobody follows any more go back unread when they come up. What only one read is told holds up no other.
 
 mod queue;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use self::queue::{Place, Waiting};
@@ -38,6 +41,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 pub(super) struct Fetcher {
     pub(super) exchange: Exchange,
     pub(super) clock: ExchangeClock,
+    /// The series that are watched and trade.
+    pub(super) followed: watch::Receiver<Arc<BTreeSet<SeriesKey>>>,
     pub(super) answers: mpsc::Sender<Event>,
 }
 
@@ -73,7 +78,11 @@ impl Fetcher {
                 while in_flight.len() < IN_FLIGHT
                     && let Some((place, job)) = waiting.next(self.exchange.weight_used())
                 {
-                    in_flight.push(self.read(place, job));
+                    if self.followed.borrow().contains(&job.request.key) {
+                        in_flight.push(self.read(place, job));
+                    } else {
+                        self.give_back(job, None).await;
+                    }
                 }
             }
             tokio::select! {
@@ -131,10 +140,14 @@ impl Fetcher {
                 }
             }
         };
-        // The engine is gone: the next turn of the loop ends this task.
+        self.give_back(job, rows).await;
+        pause
+    }
+
+    /// The engine may be gone: the next turn of the loop ends this task then.
+    async fn give_back(&self, job: FetchJob, rows: Option<Vec<Candle>>) {
         let request = job.request;
         let _ = self.answers.send(Event::Answer { request, rows }).await;
-        pause
     }
 }
 

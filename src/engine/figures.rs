@@ -1,7 +1,11 @@
 //! What the engine counts, for status and metrics (rule 10 of the commit rule): plain sums since the start that other
 //! rooms may show. Nothing here decides anything.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::{Deserialize, Serialize};
+
+use crate::exchange::StreamCounts;
 
 /// Upper ends of the buckets of `CloseDelays`, exchange milliseconds; the last bucket has none.
 pub const CLOSE_DELAY_BUCKETS_MS: [i64; 7] = [250, 500, 1_000, 2_000, 5_000, 10_000, 30_000];
@@ -31,8 +35,8 @@ impl CloseDelays {
     }
 }
 
-/// What came of holding known candles against REST.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// What came of holding known candles against REST: the differences are what was replaced, added, and is lacking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AuditFigures {
     /// Candles of answers.
     pub checked: u64,
@@ -50,6 +54,40 @@ impl AuditFigures {
         self.replaced += other.replaced;
         self.added += other.added;
         self.lacking += other.lacking;
+    }
+}
+
+/// What the stream connections have met.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StreamFigures {
+    /// Connections replaced while they lived: for their age, or because some of their series were mute.
+    pub rotations: u64,
+    /// How often a series fell mute.
+    pub mutes: u64,
+    /// Connections lost after they were up, or never brought up, by close code.
+    pub losses: Vec<Losses>,
+}
+
+/// Connections lost with one close code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Losses {
+    /// The code; null: lost without one (no connection, broken, silent); 0: all codes beyond the first sixteen.
+    pub code: Option<u16>,
+    /// How many.
+    pub count: u64,
+}
+
+impl StreamFigures {
+    pub(super) fn of(counts: &StreamCounts) -> Self {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let by_code = counts.losses_by_code().into_iter();
+        Self {
+            rotations: read(&counts.rotations),
+            mutes: read(&counts.mutes),
+            losses: by_code
+                .map(|(code, count)| Losses { code, count })
+                .collect(),
+        }
     }
 }
 

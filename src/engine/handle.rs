@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::chart::Chart;
-use super::figures::{AuditFigures, CloseDelays};
+use super::figures::{AuditFigures, CloseDelays, StreamFigures};
 use super::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
 use super::settings::EngineSettings;
 use crate::clock::ExchangeClock;
@@ -71,7 +71,7 @@ impl Universe {
 }
 
 /// The engine's own figures, for status and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct EngineInfo {
     /// Request weight spent in the exchange's present minute.
     pub weight_used: u32,
@@ -108,6 +108,9 @@ pub struct EngineInfo {
     /// Whether the exchange does not serve this address.
     #[serde(default)]
     pub refusal: Option<Refusal>,
+    /// What the stream connections have met.
+    #[serde(default)]
+    pub streams: StreamFigures,
 }
 
 /// Reads and asks; clones share one engine.
@@ -168,7 +171,7 @@ impl EngineHandle {
 
     /// The engine's figures as last published.
     pub fn info(&self) -> EngineInfo {
-        *self.info.borrow()
+        self.info.borrow().clone()
     }
 
     /// Whether it works, and how its sweeps go, as last published.

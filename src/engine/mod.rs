@@ -29,7 +29,7 @@ mod watched;
 pub use self::chart::{Chart, ChartRow};
 pub use self::core::{Engine, Event};
 pub use self::effect::{Effect, FetchJob, Urgency};
-pub use self::figures::{AuditFigures, CLOSE_DELAY_BUCKETS_MS, CloseDelays};
+pub use self::figures::{AuditFigures, CLOSE_DELAY_BUCKETS_MS, CloseDelays, Losses, StreamFigures};
 pub use self::handle::{EngineHandle, EngineInfo, Universe, WatchedContract};
 pub use self::moment::Moment;
 pub use self::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
@@ -38,6 +38,7 @@ pub use self::settings::{Beginning, EngineSettings, Operation, TechnicalFigures}
 pub use self::sweep::{SweepFigures, SweepOutcome, SweepProgress};
 pub use self::task::start;
 pub use self::universe::{WatchList, WatchListError};
+pub use crate::exchange::RefusedRows;
 
 #[cfg(test)]
 mod tests;

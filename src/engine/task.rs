@@ -1,7 +1,7 @@
 //! All that is asynchronous about the engine: takes batches in, applies them, sends the effects on.
 //! It ends when the exchange's connections have ended and their queue is empty; the store's writer then ends after it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 use super::core::{Engine, Event};
 use super::effect::{Effect, FetchJob};
 use super::fetcher::Fetcher;
+use super::figures::StreamFigures;
 use super::handle::{EngineHandle, EngineInfo, Universe};
 use super::moment::Moment;
 use super::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
@@ -73,7 +74,19 @@ pub fn start(
     let (scheduler, scheduler_receiver) = watch::channel(engine.scheduler());
     let (universe, universe_receiver) = watch::channel(Universe::none_yet(settings));
     let (info, info_receiver) = watch::channel(EngineInfo::default());
-    read_candles_and_time(&exchange, &clock, event_sender, job_receiver, tasks);
+    let (followed, followed_receiver) = watch::channel(Arc::default());
+    let fetcher = Fetcher {
+        exchange: exchange.clone(),
+        clock: clock.clone(),
+        followed: followed_receiver,
+        answers: event_sender,
+    };
+    tasks.spawn("candle fetcher", fetcher.run(job_receiver, tasks.clone()));
+    let keeper = TimeKeeper {
+        exchange: exchange.clone(),
+        clock: clock.clone(),
+    };
+    tasks.spawn("exchange clock", keeper.run(tasks.clone()));
     let ties = Ties {
         exchange: exchange.clone(),
         clock: clock.clone(),
@@ -103,6 +116,7 @@ pub fn start(
         clock,
         exchange,
         streams,
+        followed,
         jobs,
         out,
         info,
@@ -114,26 +128,6 @@ pub fn start(
     };
     tasks.spawn("engine", task.run(inbox));
     handle
-}
-
-fn read_candles_and_time(
-    exchange: &Exchange,
-    clock: &ExchangeClock,
-    answers: mpsc::Sender<Event>,
-    jobs: mpsc::Receiver<FetchJob>,
-    tasks: &Tasks,
-) {
-    let fetcher = Fetcher {
-        exchange: exchange.clone(),
-        clock: clock.clone(),
-        answers,
-    };
-    tasks.spawn("candle fetcher", fetcher.run(jobs, tasks.clone()));
-    let keeper = TimeKeeper {
-        exchange: exchange.clone(),
-        clock: clock.clone(),
-    };
-    tasks.spawn("exchange clock", keeper.run(tasks.clone()));
 }
 
 /// Everything the engine is told, by its way in.
@@ -150,6 +144,8 @@ struct EngineTask {
     clock: ExchangeClock,
     exchange: Exchange,
     streams: Streams,
+    /// The same for the fetcher.
+    followed: watch::Sender<Arc<BTreeSet<SeriesKey>>>,
     jobs: mpsc::Sender<FetchJob>,
     out: mpsc::Sender<Vec<Write>>,
     info: watch::Sender<EngineInfo>,
@@ -229,11 +225,15 @@ impl EngineTask {
         Ok(())
     }
 
-    /// The watch list of a start is made, and told before it.
+    /// The watch list of a start is made, and told before it. One of our own, at a takeover, was only about the list: what
+    /// the operator has said since stands.
     async fn start(&mut self, start: StartAsked) -> Result<(), Gone> {
-        self.apply([Event::Start(start.order.sweep_every)]).await?;
+        let sweep_every = start.order.sweep_every;
         self.last_start = start.order;
-        self.save_scheduler().await?;
+        if start.names == Names::MustTrade {
+            self.apply([Event::Start(sweep_every)]).await?;
+            self.save_scheduler().await?;
+        }
         let info = self.engine.scheduler();
         let _ = start.answer.send(Ok(Started {
             symbols: info.symbols,
@@ -294,7 +294,10 @@ impl EngineTask {
             for effect in effects.drain(..) {
                 match effect {
                     Effect::Write(write) => writes.push(write),
-                    Effect::Watch(keys) => self.streams.set(keys),
+                    Effect::Watch(keys) => {
+                        self.followed.send_replace(Arc::new(keys.clone()));
+                        self.streams.set(keys);
+                    }
                     Effect::Ask(job) => events.extend(ask(&self.jobs, job)),
                     Effect::ReadListing => self.listing_news.notify_one(),
                     Effect::Refreshed(key, outcome) => {
@@ -330,6 +333,7 @@ impl EngineTask {
                 .and(&counts.rows.so_far())
                 .and(&self.exchange.refused_rows()),
             refusal: self.exchange.refusal(),
+            streams: StreamFigures::of(counts),
             ..info
         };
         self.info.send_replace(info);
@@ -357,3 +361,6 @@ fn ask(jobs: &mpsc::Sender<FetchJob>, job: FetchJob) -> Option<Event> {
 
 /// Nobody takes what the engine writes.
 struct Gone;
+
+#[cfg(test)]
+mod tests;

@@ -157,7 +157,7 @@ fn h22_a_hole_counts_only_when_the_exchange_shows_it_twice_a_minute_apart() {
         world.next_minute(CloseEvent::Comes);
     }
     assert_eq!(world.status(), SeriesStatus::Dirty);
-    world.answer_all();
+    world.see_the_hole();
     world.wait_ms(50_000);
     assert_eq!(
         (world.status(), world.asked.len()),

@@ -9,7 +9,7 @@ use super::BadRow;
 use crate::market::BadCandle;
 
 /// Refused rows, by kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RefusedRows {
     /// A price or amount that is no number.
     pub not_a_number: u64,

@@ -38,7 +38,7 @@ pub enum Verdict {
     Committed,
     /// It is in history already, the same: dropped.
     Known,
-    /// The stream says something else than history, or has what history does not: REST must decide.
+    /// The stream says something else than history or than what waits, or has what history does not: REST must decide.
     Disputed,
     /// REST says something else than history, and REST is right: replace and recompute.
     Revised,
@@ -193,15 +193,13 @@ impl Series {
             self.open = None; // the candle it previewed, or an older one, is over
         }
         let Some(expected) = self.expected() else {
-            self.wait(Committed { candle, origin });
-            return Ok(Verdict::Waits);
+            return Ok(self.wait(Committed { candle, origin }));
         };
         if candle.open_time < expected {
             return Ok(self.compare(&candle, origin));
         }
         if candle.open_time > expected {
-            self.wait(Committed { candle, origin });
-            return Ok(Verdict::Waits);
+            return Ok(self.wait(Committed { candle, origin }));
         }
         self.commit(Committed { candle, origin }, committed);
         self.drain_pending(committed);
@@ -313,12 +311,16 @@ impl Series {
         }
     }
 
-    /// REST's word on a waiting candle stands over the stream's; the first of two of the same origin stays.
-    fn wait(&mut self, incoming: Committed) {
+    /// REST's newest word on a waiting candle stands. The stream's second word on one changes nothing; where it is another,
+    /// REST decides once the candle is history.
+    fn wait(&mut self, incoming: Committed) -> Verdict {
         let open_time = incoming.candle.open_time;
         match self.pending.get(&open_time) {
-            Some(waiting)
-                if waiting.origin == Origin::Rest || incoming.origin == Origin::Stream => {}
+            Some(waiting) if incoming.origin == Origin::Stream => {
+                if waiting.candle != incoming.candle {
+                    return Verdict::Disputed;
+                }
+            }
             Some(_) => {
                 self.pending.insert(open_time, incoming);
             }
@@ -329,6 +331,7 @@ impl Series {
                 }
             }
         }
+        Verdict::Waits
     }
 
     fn drain_pending(&mut self, committed: &mut Vec<Committed>) {

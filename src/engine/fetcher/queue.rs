@@ -1,4 +1,4 @@
-//! The reads that wait for the budget, in the order in which it is spent: repairs before backfills before audits, the
+//! The reads that wait for the budget, in the order in which it is spent: repairs, backfills, refreshes, audits; of each the
 //! primary interval first, then who has waited longest. Of a series one read waits at a time, so that one that misses
 //! much gets a page in turn with the others and starves nobody.
 
@@ -10,7 +10,7 @@ use crate::engine::effect::{FetchJob, Urgency};
 /// closes that do not come and for the watch list, whose reads cost 40 and come every 45 s.
 const BACKFILL_BELOW_WEIGHT: u32 = 2_000;
 
-/// The same for audits, which nobody waits for.
+/// The same for audits, which nobody waits for, and for refreshes, which strangers may ask for as often as they like.
 const AUDIT_BELOW_WEIGHT: u32 = 1_400;
 
 /// Where a read stands in the row.
@@ -60,7 +60,7 @@ fn may_be_sent(urgency: Urgency, weight_used: u32) -> bool {
     match urgency {
         Urgency::Repair => true,
         Urgency::Backfill => weight_used < BACKFILL_BELOW_WEIGHT,
-        Urgency::Audit => weight_used < AUDIT_BELOW_WEIGHT,
+        Urgency::Refresh | Urgency::Audit => weight_used < AUDIT_BELOW_WEIGHT,
     }
 }
 
@@ -95,6 +95,7 @@ mod tests {
         let mut waiting = Waiting::default();
         for job in [
             job("LAST", Interval::M1, Urgency::Audit, 0),
+            job("SIXTH", Interval::M1, Urgency::Refresh, 0),
             job("FOURTH", Interval::H1, Urgency::Backfill, 1),
             job("THIRD", Interval::M1, Urgency::Backfill, 0),
             job("SECOND", Interval::H1, Urgency::Repair, 1),
@@ -106,20 +107,27 @@ mod tests {
         let order = order(&mut waiting);
         assert_eq!(
             order,
-            ["FIRST", "SECOND", "THIRD", "FOURTH", "FIFTH", "LAST"]
+            [
+                "FIRST", "SECOND", "THIRD", "FOURTH", "FIFTH", "SIXTH", "LAST"
+            ]
         );
     }
 
     #[test]
-    fn h30_audits_and_backfills_wait_where_repairs_still_have_room() {
+    fn h30_audits_refreshes_and_backfills_wait_where_repairs_still_have_room() {
         let sent = |weight_used| {
-            [Urgency::Repair, Urgency::Backfill, Urgency::Audit]
-                .map(|urgency| may_be_sent(urgency, weight_used))
+            [
+                Urgency::Repair,
+                Urgency::Backfill,
+                Urgency::Refresh,
+                Urgency::Audit,
+            ]
+            .map(|urgency| may_be_sent(urgency, weight_used))
         };
-        assert_eq!(sent(AUDIT_BELOW_WEIGHT - 1), [true, true, true]);
-        assert_eq!(sent(AUDIT_BELOW_WEIGHT), [true, true, false]);
-        assert_eq!(sent(BACKFILL_BELOW_WEIGHT - 1), [true, true, false]);
-        assert_eq!(sent(BACKFILL_BELOW_WEIGHT), [true, false, false]);
+        assert_eq!(sent(AUDIT_BELOW_WEIGHT - 1), [true, true, true, true]);
+        assert_eq!(sent(AUDIT_BELOW_WEIGHT), [true, true, false, false]);
+        assert_eq!(sent(BACKFILL_BELOW_WEIGHT - 1), [true, true, false, false]);
+        assert_eq!(sent(BACKFILL_BELOW_WEIGHT), [true, false, false, false]);
         let mut waiting = Waiting::default();
         waiting.push(job("AAAUSDT", Interval::M1, Urgency::Backfill, 0));
         assert!(waiting.next(BACKFILL_BELOW_WEIGHT).is_none());

@@ -17,7 +17,7 @@ fn bridged(missing: std::ops::Range<i64>) -> World {
     while world.minute() <= missing.end {
         world.next_minute(CloseEvent::Comes);
     }
-    world.answer_all();
+    world.see_the_hole();
     world.wait_ms(60_500);
     world.answer_all();
     assert_eq!(world.status(), SeriesStatus::Live);
@@ -71,6 +71,141 @@ fn h22_h17_a_late_row_the_stream_brings_is_believed_once_rest_has_it() {
     assert_eq!(world.last_result().holes, 2);
     pass_minutes(&mut world, 150);
     assert_eq!(world.stands(), world.expected());
+}
+
+#[test]
+fn h22_an_answer_without_a_candle_behind_the_hole_is_no_sight_of_it() {
+    let missing = START + 20..START + 23;
+    let market = (0..START + 600).filter(|minute| !missing.contains(minute));
+    let mut world = World::live_with(market.map(candle));
+    while world.minute() <= missing.end {
+        world.next_minute(CloseEvent::Comes);
+    }
+    // REST has not come so far: neither the hole nor what lies behind it.
+    world.lag_ms = 10 * MINUTE;
+    for _ in 0..26 {
+        world.wait_ms(2_500);
+        world.answer_all();
+    }
+    world.lag_ms = 0;
+    while world.asked.is_empty() {
+        world.wait_ms(500);
+    }
+    world.answer_all();
+    assert_eq!(
+        world.status(),
+        SeriesStatus::Dirty,
+        "now it is seen, for the first time"
+    );
+    world.wait_ms(60_500);
+    world.answer_all();
+    assert_eq!(world.last_result().holes, 3);
+}
+
+#[test]
+fn h05_pages_of_an_outage_follow_at_once_though_closes_wait_behind_it() {
+    let mut world = World::live_with((0..START + 4_000).map(candle));
+    world.down(1);
+    let gap = 1_300 * MINUTE;
+    world.now.exchange = world.now.exchange.plus_ms(gap);
+    world.now.mono = world.now.mono.plus_ms(gap.unsigned_abs());
+    world.up(2);
+    world.next_minute(CloseEvent::Comes);
+    world.answer_all(); // while anything is asked, in no time at all
+    world.wait_ms(2_500);
+    world.answer_all();
+    assert_eq!(world.status(), SeriesStatus::Live);
+    assert_eq!(world.told(), world.expected());
+}
+
+#[test]
+fn h18_another_version_of_a_waiting_close_is_decided_by_rest_once_the_hole_is_closed() {
+    let mut world = World::live();
+    pass_minutes(&mut world, 40);
+    world.next_minute(CloseEvent::Lost);
+    let minute = world.minute();
+    let truth = Candle {
+        high: 190.0,
+        close: 180.0,
+        ..candle(minute)
+    };
+    world.next_minute(CloseEvent::Comes); // waits, and is not what REST will say
+    world.market.insert(truth.open_time, truth);
+    world.close(truth);
+    let lost = candle(minute - 1).open_time;
+    let job = world.asked.pop();
+    if let Some(job) = job {
+        world.answer(job.request, vec![]);
+    }
+    world.close(candle(minute - 1)); // the stream fills the hole
+    let series = world.engine.watched[&key()].series();
+    assert!(series.hole().is_none() && series.history().iter().any(|c| c.open_time == lost));
+    world.wait_ms(4_000);
+    world.answer_all();
+    assert_eq!(world.engine.info().corrections, 1);
+    assert_eq!(world.stands(), world.expected());
+}
+
+#[test]
+fn h19_revisions_of_one_answer_are_computed_forward_and_corrected_together() {
+    let mut world = World::live();
+    pass_minutes(&mut world, 120);
+    let minute = world.minute();
+    for back in [20, 40, 60] {
+        let revised = Candle {
+            high: 190.0,
+            close: 180.0,
+            ..candle(minute - back)
+        };
+        world.market.insert(revised.open_time, revised);
+    }
+    world.apply(Event::Refresh(key()));
+    world.answer_all();
+    assert_eq!(world.engine.info().corrections, 3);
+    let [correction] = &world.corrections[..] else {
+        panic!("{:?}", world.corrections)
+    };
+    assert_eq!(
+        correction.candle_open_time,
+        candle(minute - 60).open_time,
+        "the first of them"
+    );
+    assert_eq!(world.stands(), world.expected());
+    pass_minutes(&mut world, 200);
+    assert_eq!(world.stands(), world.expected());
+}
+
+#[test]
+fn h04_a_close_counts_as_missing_by_the_exchanges_clock_however_wrong_ours_may_be() {
+    let mut world = World::live();
+    world.now.error_ms = 20_000;
+    world.next_minute(CloseEvent::Lost);
+    world.wait_ms(49_500);
+    assert_eq!(world.engine.info().late_closes, 0);
+    world.wait_ms(1_000);
+    assert_eq!(world.engine.info().late_closes, 1);
+}
+
+#[test]
+fn a_hole_between_the_past_and_what_waited_behind_it_counts_as_opened() {
+    let mut world = World::new((0..START + 600).map(candle));
+    world.up(1);
+    let first = world.asked.remove(0).request;
+    let rows = world.rows(&first);
+    world.next_minute(CloseEvent::Lost);
+    world.next_minute(CloseEvent::Comes);
+    world.answer(first, rows);
+    let holes = |world: &World| {
+        let info = world.engine.info();
+        (info.holes_opened, info.holes_closed)
+    };
+    assert_eq!(holes(&world), (1, 0));
+    world.wait_ms(2_500);
+    world.answer_all();
+    assert_eq!(
+        (holes(&world), world.status()),
+        ((1, 1), SeriesStatus::Live)
+    );
 }
 
 #[test]

@@ -232,6 +232,31 @@ fn one_empty_answer_does_not_end_the_search_for_the_last_cross() {
 }
 
 #[test]
+fn h25_behind_a_full_page_nothing_is_the_contracts_beginning_only_when_seen_twice_a_minute_apart() {
+    let rising = |minute: i64| Candle {
+        open: 1_000.0 + minute as f64,
+        high: 1_000.0 + minute as f64,
+        low: 1_000.0 + minute as f64,
+        close: 1_000.0 + minute as f64,
+        ..candle(minute)
+    };
+    let page = 499;
+    let mut world = World::new((START - page..START + 600).map(rising));
+    world.up(1);
+    world.answer_all(); // the full page, and then nothing before it
+    let mut waited_ms = 0;
+    while world.status() == SeriesStatus::Warming {
+        world.wait_ms(500);
+        world.answer_all();
+        waited_ms += 500;
+        assert!(waited_ms < 100_000);
+    }
+    assert!(waited_ms >= 60_000, "after {waited_ms} ms");
+    assert!(world.requests < 12, "{} requests", world.requests);
+    assert_eq!(world.last_result().history, Some(History::Full));
+}
+
+#[test]
 fn h25_a_contract_without_a_candle_is_asked_rarely_and_repaired_as_fast_as_any() {
     let mut world = World::new((START + 10..START + 600).map(candle));
     world.up(1);

@@ -90,6 +90,33 @@ fn h24_an_answer_that_was_on_its_way_and_a_connection_that_is_lost_do_not_revive
 }
 
 #[test]
+fn h24_what_has_ended_is_not_read_anew_and_grows_by_no_answer_that_was_on_its_way() {
+    let mut world = World::live();
+    world.answer_audits();
+    minutes(&mut world, 6);
+    world.apply(Event::Refresh(key()));
+    let (refresh, audit) = (
+        world.asked.remove(0).request,
+        world.audits.remove(0).request,
+    );
+    world.next_minute(CloseEvent::Lost);
+    world.next_minute(CloseEvent::Lost);
+    world.asked.clear(); // the lost close
+    world.apply(ended());
+    let known = world.engine.watched[&key()].series().history().len();
+    for request in [refresh, audit] {
+        let rows = (START..world.minute()).map(candle).collect();
+        world.answer(request, rows);
+    }
+    world.apply(Event::Refresh(key()));
+    assert_eq!(world.refreshed, [(key(), Ok(())), (key(), Ok(()))]);
+    assert_eq!(world.asked, []);
+    let series = world.engine.watched[&key()].series();
+    assert_eq!(series.history().len(), known);
+    assert_eq!(world.status(), SeriesStatus::Ended);
+}
+
+#[test]
 fn a_contract_that_trades_again_begins_anew() {
     let mut world = World::live();
     world.apply(ended());

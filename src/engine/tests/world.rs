@@ -261,6 +261,15 @@ impl World {
         }
     }
 
+    /// Has a hole read until REST shows a candle behind it.
+    pub(super) fn see_the_hole(&mut self) {
+        for _ in 0..4 {
+            self.answer_all();
+            self.wait_ms(2_500);
+        }
+        assert_eq!(self.asked, [], "seen; the second look is a minute away");
+    }
+
     /// The same for what the sweep asked.
     pub(super) fn answer_audits(&mut self) {
         while let Some(job) = self.audits.pop() {

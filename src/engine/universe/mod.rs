@@ -126,10 +126,11 @@ impl UniverseReader {
                 if on_its_way.is_none() {
                     on_its_way = self.next_reading();
                 }
-                let pause = self.pause();
+                let pause = self.pause(&on_its_way);
+                let mut is_read = false;
                 tokio::select! {
                     outcome = arrival(&mut on_its_way) => {
-                        on_its_way = None;
+                        (on_its_way, is_read) = (None, true);
                         if let Err(error) = self.finish(outcome).await {
                             return error;
                         }
@@ -140,8 +141,10 @@ impl UniverseReader {
                     () = self.ties.interest.unknown_named() => self.pace.hint(Hint::UnknownName),
                     () = tokio::time::sleep(pause) => {}
                 }
-                self.roll.heed(&self.ties.interest.wanted(Mono::now()));
-                self.tell().await;
+                let is_wanted = self.roll.heed(&self.ties.interest.wanted(Mono::now()));
+                if is_read || is_wanted {
+                    self.tell().await;
+                }
             }
         };
         tokio::select! {
@@ -160,11 +163,15 @@ impl UniverseReader {
             None => self.pace.due(now, self.ties.clock.speed())?,
         };
         self.pace.asked(scope);
-        Some(reading::read(self.ties.exchange.clone(), scope).boxed())
+        let (exchange, clock) = (self.ties.exchange.clone(), self.ties.clock.clone());
+        Some(reading::read(exchange, clock, scope).boxed())
     }
 
-    /// Until something is due by the clock alone.
-    fn pause(&self) -> Duration {
+    /// Until something is due by the clock alone; while an answer is on its way nothing more is asked for.
+    fn pause(&self, on_its_way: &OnItsWay) -> Duration {
+        if on_its_way.is_some() {
+            return Duration::from_millis(HEED_EVERY_MS);
+        }
         let next_at = self.pace.next_at(self.ties.clock.speed());
         let wait_ms = next_at.max(self.not_before).ms_since(Mono::now());
         Duration::from_millis(wait_ms.clamp(1, HEED_EVERY_MS))
@@ -218,10 +225,8 @@ impl UniverseReader {
 
     /// Takes an answer in. Some: it is none to go by.
     async fn take(&mut self, reading: Reading) -> Result<Option<Failure>, WatchListError> {
-        let (time, clock) = (reading.time, &self.ties.clock);
-        clock.set(time.time, time.speed, time.round_trip);
-        let now = Moment::read(clock);
-        self.tell_simulated(time.simulated).await;
+        let now = Moment::read(&self.ties.clock);
+        self.tell_simulated(reading.simulated).await;
         if let Some(tickers) = reading.tickers {
             self.roll.take_figures(tickers);
             self.figures_at = Some(now.exchange);
@@ -406,5 +411,32 @@ impl From<Failure> for OrderError {
                 Self::Unreadable(error.to_string())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::binance::{Binance, BinanceSettings};
+
+    #[tokio::test]
+    async fn while_an_answer_is_on_its_way_the_reader_rests() {
+        let settings = EngineSettings::new(WatchList::Top(1), vec![Interval::M1]);
+        let clock = ExchangeClock::from_wall();
+        let never_reached = BinanceSettings::default();
+        let exchange = Exchange::Binance(Binance::new(&never_reached, clock.clone()).unwrap());
+        let ties = Ties {
+            exchange,
+            clock,
+            interest: Interest::default(),
+            listing_news: Arc::default(),
+            published: watch::channel(Universe::none_yet(&settings)).0,
+            words: mpsc::channel(1).0,
+        };
+        let reader = UniverseReader::new(ties, &settings);
+        let at_once = Duration::from_millis(1);
+        assert_eq!(reader.pause(&None), at_once, "everything is due");
+        let on_its_way: OnItsWay = Some(std::future::pending().boxed());
+        assert_eq!(reader.pause(&on_its_way), Duration::from_secs(1));
     }
 }

@@ -205,14 +205,18 @@ impl Roll {
         }
     }
 
-    /// What readers want now. What trades and fits is watched at once, what nobody wants any more is let go.
-    pub(super) fn heed(&mut self, wanted: &BTreeSet<Symbol>) {
+    /// What readers want now. What trades and fits is watched at once, what nobody wants any more is let go. Whether that
+    /// is another than before.
+    pub(super) fn heed(&mut self, wanted: &BTreeSet<Symbol>) -> bool {
+        let before = self.wanted.len();
         self.wanted.retain(|symbol| wanted.contains(symbol));
+        let kept = self.wanted.len();
         for symbol in wanted {
             if self.listing.trades(symbol) && !self.wanted.contains(symbol) {
                 self.wanted.push(symbol.clone());
             }
         }
+        kept < before || self.wanted.len() > kept
     }
 
     /// Every contract to be watched, the ended ones included.

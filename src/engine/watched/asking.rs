@@ -64,8 +64,8 @@ impl Watched {
 
     /// Whether the next candle is so late that the series must not look up to date.
     fn missing(&self, now: &Moment) -> bool {
-        let patience_ms =
-            MISSING_AFTER_MS.max(now.from_real_ms(MISSING_AFTER_REAL_MS) + now.final_after_ms());
+        let least_ms = now.from_real_ms(MISSING_AFTER_REAL_MS) + now.margin_ms();
+        let patience_ms = MISSING_AFTER_MS.max(least_ms) + now.error_ms;
         self.series.expected().is_some_and(|expected| {
             now.exchange.ms_since(self.series.close_time(expected)) > patience_ms
         })

@@ -120,6 +120,8 @@ pub(super) struct Watched {
     result: SignalResult,
     /// Why the last candle was refused, until somebody takes it to complain.
     pub(super) refused: Option<Refusal>,
+    /// When somebody last had it read anew.
+    pub(super) refreshed_at: Option<Mono>,
     pub(super) tally: Tally,
 }
 
@@ -170,6 +172,7 @@ impl Watched {
             status: SeriesStatus::Warming,
             result,
             refused: None,
+            refreshed_at: None,
             tally: Tally::default(),
         }
     }
@@ -361,6 +364,7 @@ impl Watched {
             .last()
             .map_or(Recommendation::Hold, |last| last.recommendation);
         let committed = self.series.begin(past.candles, past.holes);
+        self.tally.holes_opened += u64::from(self.series.hole().is_some());
         self.absorb(&committed, now);
         News::Close
     }

@@ -12,13 +12,12 @@ use crate::signal::{Correction, Source, TechnicalTrack};
 const RETRY_FIRST_MS: u64 = 1_000;
 const RETRY_LAST_MS: u64 = 60_000;
 
-/// What REST's version of a closed candle does to history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Amendment {
-    /// It takes the place of another version (hazard 19).
-    Replaces,
-    /// It fills a place in a hole that was bridged (hazard 22).
-    Fills,
+/// Candles of one answer that amend history: it is computed forward once for all of them.
+struct Amended {
+    /// The first of them.
+    first: OpenTime,
+    /// The changes as they stood before.
+    told: Vec<Turn>,
 }
 
 /// Changes that may wait to be told, of a stop of weeks: no more than the kept candles can make anew.
@@ -26,7 +25,7 @@ const UNSAID_MAX: usize = HISTORY_MAX;
 
 impl Watched {
     /// Takes in what was read again: missing closes, holes, disputed candles. A hole is bridged on the second look, and
-    /// only if that shows a candle behind it: a REST side that lags has no candle there either.
+    /// only a look that shows a candle behind it counts: a REST side that lags has no candle there either.
     pub(super) fn repair(&mut self, rows: &[Candle], asked: &CandleRequest, now: &Moment) -> News {
         let covered = |open| asked.from.is_some_and(|from| from <= open) && open <= asked.until;
         let before = self.series.expected();
@@ -38,17 +37,16 @@ impl Watched {
         {
             self.decide_at = now.mono.plus_ms(RETRY_LAST_MS);
         }
-        if let Some(hole) = self.series.hole() {
+        let stands_still = self.series.expected() == before;
+        if let Some(hole) = self.series.hole().filter(|hole| covered(hole.from)) {
             let shown_behind = rows.last().is_some_and(|row| row.open_time > hole.until);
-            if covered(hole.from) && self.hole.confirm(hole.from, now) {
-                if shown_behind {
-                    self.bridge(hole, now);
-                    news = News::Close;
-                } else {
-                    self.retry_later(now);
-                }
+            if shown_behind && self.hole.confirm(hole.from, now) {
+                self.bridge(hole, now);
+                news = News::Close;
+            } else if !shown_behind && stands_still {
+                self.retry_later(now);
             }
-        } else if self.series.expected() == before && self.overdue(now) {
+        } else if stands_still && self.series.hole().is_none() && self.overdue(now) {
             self.retry_later(now);
         }
         news
@@ -71,8 +69,16 @@ impl Watched {
     pub(super) fn offer(&mut self, rows: &[Candle], origin: Origin, now: &Moment) -> News {
         let had_hole = self.series.hole().is_some();
         let mut committed = Vec::new();
+        let mut amended: Option<Amended> = None;
         let mut news = News::Nothing;
         for candle in rows {
+            let goes_on = self
+                .series
+                .expected()
+                .is_some_and(|e| e <= candle.open_time);
+            if goes_on && let Some(amended) = amended.take() {
+                self.recompute(&amended, now); // before what comes after it moves the indicator
+            }
             match self.series.offer(*candle, origin, &mut committed) {
                 Ok(Verdict::Committed) => news = News::Close,
                 Ok(Verdict::Waits) => {}
@@ -82,18 +88,19 @@ impl Watched {
                 }
                 Ok(verdict @ (Verdict::Revised | Verdict::Late)) => {
                     self.absorb(&std::mem::take(&mut committed), now);
-                    let amendment = if verdict == Verdict::Late {
-                        Amendment::Fills
-                    } else {
-                        Amendment::Replaces
-                    };
-                    self.amend(*candle, amendment, now);
+                    if amended.is_none() {
+                        amended = Some(self.before_amendment(candle.open_time));
+                    }
+                    self.amend(*candle, verdict);
                     news = News::Close; // the result stands on it
                 }
                 Err(refusal) => self.refuse(refusal),
             }
         }
         self.absorb(&committed, now);
+        if let Some(amended) = amended {
+            self.recompute(&amended, now);
+        }
         let has_hole = self.warm_up.is_none() && self.series.hole().is_some();
         self.tally.holes_opened += u64::from(has_hole && !had_hole);
         self.tally.holes_closed += u64::from(had_hole && !has_hole && self.warm_up.is_none());
@@ -156,27 +163,32 @@ impl Watched {
         }
     }
 
-    /// The exchange says something else than before about a closed candle, or has one it had shown to be missing twice:
-    /// takes it in, computes forward, tells.
-    fn amend(&mut self, candle: Candle, amendment: Amendment, now: &Moment) {
+    fn before_amendment(&self, first: OpenTime) -> Amended {
+        let told = forward::run(&self.checkpoint, self.series.history(), &self.key).turns;
+        Amended { first, told }
+    }
+
+    /// The exchange says something else than before about a closed candle (hazard 19), or, `Late`, has one it had shown to
+    /// be missing twice (hazard 22): takes it in.
+    fn amend(&mut self, candle: Candle, verdict: Verdict) {
         let open_time = candle.open_time;
         self.disputed.remove(&open_time);
-        let told = forward::run(&self.checkpoint, self.series.history(), &self.key).turns;
-        match amendment {
-            Amendment::Replaces => {
-                self.series.replace(candle);
-                tracing::warn!(series = %self.key, %open_time, "the exchange revised a closed candle");
-            }
-            Amendment::Fills => {
-                self.series.insert(candle);
-                tracing::warn!(series = %self.key, %open_time, "the exchange has a candle now where it had none");
-            }
+        self.tally.corrections += 1;
+        if verdict == Verdict::Late {
+            self.series.insert(candle);
+            tracing::warn!(series = %self.key, %open_time, "the exchange has a candle now where it had none");
+        } else {
+            self.series.replace(candle);
+            tracing::warn!(series = %self.key, %open_time, "the exchange revised a closed candle");
         }
+    }
+
+    /// Computes forward what was amended, and tells what differs.
+    fn recompute(&mut self, amended: &Amended, now: &Moment) {
         self.technical = TechnicalTrack::default(); // it stands on what was there before
         let run = forward::run(&self.checkpoint, self.series.history(), &self.key);
         self.analyzer = run.analyzer;
-        self.tally.corrections += 1;
-        self.correct(&told, &run.turns, open_time, now);
+        self.correct(&amended.told, &run.turns, amended.first, now);
         self.trim();
     }
 

@@ -95,9 +95,13 @@ impl Watched {
         self.leave = leave;
         self.unsaid.clear();
         self.record = told.map(Record::of_log);
-        self.lost = self.record.is_some();
+        let caught_up = self.has_caught_up();
+        if caught_up {
+            self.unsaid = self.rebased(now);
+        }
+        self.lost = self.record.is_some() && !caught_up;
         // A result must not show a change before that is told.
-        let agrees = self.has_caught_up() && self.rebased(now).is_empty();
+        let agrees = caught_up && self.unsaid.is_empty();
         self.result = if self.warm_up.is_none() && (agrees || self.record.is_none()) {
             result::of(self, now.exchange)
         } else {

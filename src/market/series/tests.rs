@@ -107,11 +107,32 @@ fn h18_a_waiting_candle_is_replaced_as_a_whole_by_rests_version_only() {
     );
     offer_all(&mut series, &[candle(2, 202.0)], Origin::Rest);
     offer_all(&mut series, &[candle(2, 777.0)], Origin::Stream);
+    offer_all(&mut series, &[candle(2, 303.0)], Origin::Rest);
     let mut committed = Vec::new();
     series
         .offer(candle(1, 101.0), Origin::Stream, &mut committed)
         .unwrap();
-    assert_eq!(committed[1].candle, candle(2, 202.0));
+    let newest = Committed {
+        candle: candle(2, 303.0),
+        origin: Origin::Rest,
+    };
+    assert_eq!(committed[1], newest, "REST's newest word");
+}
+
+#[test]
+fn h18_the_streams_second_word_on_a_waiting_candle_is_disputed_where_it_is_another() {
+    for mut series in [begun(1), Series::new(Interval::M1)] {
+        let said = [candle(2, 102.0), candle(2, 102.0), candle(2, 555.0)];
+        let (verdicts, _) = offer_all(&mut series, &said, Origin::Stream);
+        assert_eq!(
+            verdicts,
+            [Verdict::Waits, Verdict::Waits, Verdict::Disputed]
+        );
+        let (verdicts, _) = offer_all(&mut series, &[candle(2, 555.0)], Origin::Rest);
+        assert_eq!(verdicts, [Verdict::Waits]);
+        let (verdicts, _) = offer_all(&mut series, &[candle(2, 102.0)], Origin::Stream);
+        assert_eq!(verdicts, [Verdict::Disputed]);
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(crate) struct Room {
     universe: watch::Sender<Arc<Universe>>,
     idle_handles: usize,
     readers: Mutex<Vec<mpsc::Sender<Arc<Batch>>>>,
-    _info: watch::Sender<EngineInfo>,
+    pub info: watch::Sender<EngineInfo>,
 }
 
 impl Room {
@@ -112,7 +112,7 @@ impl Room {
             idle_handles: universe.receiver_count(),
             universe,
             readers: Mutex::new(readers),
-            _info: info,
+            info,
         }
     }
 

@@ -219,7 +219,7 @@ fn h25_a_new_listing_is_nobody_before_it_trades_and_joins_by_its_turnover_then()
     let (mut listed, mut tickers) = market(4);
     listed.push(contract("NEWUSDT", "USDT", ContractStatus::Pending));
     let mut roll = roll(WatchList::Top(2), listed.clone(), tickers.clone());
-    roll.heed(&set(&["NEWUSDT"]));
+    assert!(!roll.heed(&set(&["NEWUSDT"])), "nothing comes of it");
     assert_eq!(names(&roll.watched()), "S00USDT S01USDT", "asked for");
     roll.rerank();
     assert_eq!(names(&roll.watched()), "S00USDT S01USDT");
@@ -257,10 +257,11 @@ fn a_contract_leaves_only_past_one_and_a_fifth_of_the_list_and_only_unasked_for(
     fall(&mut roll, 988.5); // the twelfth now
     assert_eq!(ranks(&roll)[0], ("S00USDT".into(), Some(12)));
     assert_eq!(roll.watched().len(), 11);
-    roll.heed(&set(&["S00USDT"]));
+    assert!(roll.heed(&set(&["S00USDT"])));
+    assert!(!roll.heed(&set(&["S00USDT"])), "no news");
     fall(&mut roll, 987.5); // the thirteenth
     assert_eq!(ranks(&roll)[0], ("S00USDT".into(), Some(13)), "asked for");
-    roll.heed(&set(&[]));
+    assert!(roll.heed(&set(&[])), "one less");
     assert_eq!(roll.watched().len(), 11, "until the next ranking");
     fall(&mut roll, 987.5);
     assert!(!roll.watched().contains(&symbol("S00USDT")));
