@@ -19,7 +19,9 @@ use crate::engine::{
 };
 use crate::exchange::binance::{Binance, BinanceSettings};
 use crate::exchange::{BadProxy, Exchange, Proxy};
-use crate::http::{self, AdminToken, CompatCache, HttpSettings, HttpState, RedisNeed};
+use crate::http::{
+    self, AdminToken, CompatCache, HttpSettings, HttpState, RedisNeed, TrustedProxies,
+};
 use crate::hub::{Hub, HubSettings};
 use crate::market::Interval;
 use crate::simulator::Simulator;
@@ -446,6 +448,7 @@ fn http_settings(config: &Config, rooms: Rooms) -> HttpSettings {
         kept_changes: KEPT_CHANGES,
     };
     let token = config.access.admin_token.value.as_ref();
+    let proxies = config.access.trusted_proxies.value.iter();
     HttpSettings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         intervals: config.watch.intervals.value.clone(),
@@ -459,6 +462,7 @@ fn http_settings(config: &Config, rooms: Rooms) -> HttpSettings {
         start_disabled: !config.scheduler.enabled.value,
         max_watched: config.watch.max_watched.value,
         first_result_within: Timings::default().first_result_within,
+        trusted_proxies: TrustedProxies(proxies.map(|one| (one.address, one.prefix_len)).collect()),
         admin_token: token.map(|token| AdminToken::new(token.expose())),
     }
 }

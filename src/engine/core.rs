@@ -20,6 +20,10 @@ use crate::exchange::{CandleRequest, ConnectionId, FeedEvent, RefusedRows};
 use crate::market::{Candle, Interval, SeriesKey, SeriesStatus, Symbol};
 use crate::store::{ToldOfAll, Voice, Write};
 
+/// After a new leave to speak, or the first list under it, what was told of a contract that comes onto the list within this
+/// time holds; of one that comes later it begins anew.
+const WANTS_COME_WITHIN_MS: u64 = 60_000;
+
 /// What the engine is told.
 #[derive(Debug)]
 pub enum Event {
@@ -62,8 +66,11 @@ pub struct Engine {
     pub(super) symbols: BTreeSet<Symbol>,
     ended: BTreeSet<Symbol>,
     tradable: Arc<BTreeSet<Symbol>>,
-    /// What readers were told of series that are not watched yet: the watch list is still being read.
+    /// What readers were told of series that are not watched yet: the watch list is still being read, or what readers want
+    /// beside it.
     untold: ToldOfAll,
+    /// Until when that counts; none: there is no list yet.
+    untold_until: Option<Mono>,
     /// Which connection carries which series: a contract that comes back may never have left its connection.
     carried: BTreeMap<SeriesKey, ConnectionId>,
     pub(super) sweeps: Sweeps,
@@ -93,6 +100,7 @@ impl Engine {
             ended: BTreeSet::new(),
             tradable: Arc::default(),
             untold: ToldOfAll::new(),
+            untold_until: None,
             carried: BTreeMap::new(),
             sweeps: Sweeps::new(settings.sweep_every),
             refreshing: BTreeMap::new(),
@@ -190,9 +198,13 @@ impl Engine {
         for (key, watched) in &mut self.watched {
             watched.learn(told.get(key), leave, now);
         }
-        if self.symbols.is_empty() {
-            self.untold.clone_from(told);
-        }
+        let is_watched = |key: &SeriesKey| self.watched.contains_key(key);
+        let untold = told.iter().filter(|(key, _)| !is_watched(key));
+        self.untold = untold
+            .map(|(key, told)| (key.clone(), told.clone()))
+            .collect();
+        let has_list = !self.symbols.is_empty();
+        self.untold_until = has_list.then(|| now.mono.plus_ms(WANTS_COME_WITHIN_MS));
         self.feed.forget();
         self.go_on(now, out);
     }
@@ -294,6 +306,10 @@ impl Engine {
         if added.is_empty() && removed.is_empty() {
             return;
         }
+        let until = now.mono.plus_ms(WANTS_COME_WITHIN_MS);
+        if *self.untold_until.get_or_insert(until) < now.mono {
+            self.untold.clear();
+        }
         let mut begun = Vec::new();
         for (rank, interval) in self.intervals.clone().into_iter().enumerate() {
             for symbol in &added {
@@ -313,7 +329,6 @@ impl Engine {
         }
         self.sweeps.leave_out(&removed, now);
         self.symbols = symbols;
-        self.untold.clear();
         self.follow(out); // before the first read is asked for: what nobody follows is not read
         out.append(&mut begun);
         if self.voice == Beginning::Speaking {
@@ -326,8 +341,8 @@ impl Engine {
     fn begin(&mut self, key: SeriesKey, rank: usize, now: &Moment, out: &mut Vec<Effect>) {
         let leave = self.leave();
         let mut watched = Watched::new(key.clone(), rank, leave, self.technical, now, out);
-        if let Some(told) = self.untold.get(&key) {
-            watched.learn(Some(told), leave, now);
+        if let Some(told) = self.untold.remove(&key) {
+            watched.learn(Some(&told), leave, now);
         }
         if self.ended.contains(&key.symbol) {
             watched.end(now, out);

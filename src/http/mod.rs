@@ -19,6 +19,7 @@ mod v1;
 mod wanted;
 
 pub use admin::AdminToken;
+pub use asker::TrustedProxies;
 pub use compat::CompatCache;
 pub use document::openapi_json;
 pub use serve::serve;

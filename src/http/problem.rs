@@ -103,8 +103,13 @@ impl Problem {
 
     /// 503: try again in a few seconds.
     pub(super) fn unavailable(slug: &str, detail: String) -> Self {
+        Self::unavailable_for(slug, detail, SOON_S.into())
+    }
+
+    /// 503: try again after so many seconds.
+    pub(super) fn unavailable_for(slug: &str, detail: String, retry_after_s: u64) -> Self {
         Self {
-            retry_after_s: Some(SOON_S),
+            retry_after_s: Some(u16::try_from(retry_after_s).unwrap_or(u16::MAX)),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, slug, detail)
         }
     }

@@ -117,10 +117,14 @@ impl Params {
         if named == ["all"] {
             return Ok(watched.clone());
         }
-        named
-            .into_iter()
-            .map(|text| watched_interval(text, watched))
-            .collect()
+        let mut intervals = Vec::new();
+        for text in named {
+            let interval = watched_interval(text, watched)?;
+            if !intervals.contains(&interval) {
+                intervals.push(interval);
+            }
+        }
+        Ok(intervals)
     }
 
     /// The one watched interval asked for: left out the primary one.

@@ -120,11 +120,12 @@ fn open(state: &HttpState, mut request: Request, mode: Form, streams: Vec<String
         let detail = "this process has no feed; connect to a hub".to_owned();
         return Problem::not_found("unknown-path", detail).into_response();
     };
+    let proxies = &state.settings.trusted_proxies;
     let connecting = Connecting {
         mode,
         streams,
-        asker: asker(Some(Peer(peer)), request.headers()),
-        peer,
+        asker: asker(Some(Peer(peer)), request.headers(), proxies),
+        peer: proxies.client(peer, request.headers()),
     };
     let turned_away = match turned_away(state, request.headers()) {
         Ok(turned_away) => turned_away,

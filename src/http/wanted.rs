@@ -6,12 +6,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::problem::Problem;
-use super::query::shown;
+use super::query::{refused, shown};
 use super::state::HttpState;
 use crate::clock::Mono;
 use crate::hub::{Asker, Demand, Denied, Hub};
 use crate::market::{Interval, SeriesKey, SeriesStatus, Symbol};
 use crate::store::Published;
+
+/// Contracts one call may name. Whoever wants more wants all there are and names none.
+const MAX_NAMED: usize = 200;
 
 impl HttpState {
     fn demand(&self) -> Option<&Demand> {
@@ -21,7 +24,8 @@ impl HttpState {
     /// The contracts called `names`, once each has a result at `intervals`. Every name that is none is told.
     ///
     /// # Errors
-    /// 404 unknown names; 429 or 503 what may not be watched; 503 what has no result in time.
+    /// 400 too many names, or too many new ones; 404 unknown names; 429 or 503 what may not be watched; 503 what has no
+    /// result in time.
     pub(super) async fn contracts(
         &self,
         names: &[&str],
@@ -34,13 +38,13 @@ impl HttpState {
             let keys = intervals.iter();
             keys.map(move |interval| SeriesKey::new(symbol.clone(), *interval))
         };
-        let series: Vec<SeriesKey> = symbols.iter().flat_map(series).collect();
+        let series: BTreeSet<SeriesKey> = symbols.iter().flat_map(series).collect();
         let Some(demand) = self.demand() else {
             return Ok(symbols);
         };
         let now = Mono::now();
         demand
-            .ask(asker, &series, now)
+            .ask(asker, &series, |symbol| self.is_listed(symbol), now)
             .map_err(|why| denied(&why))?;
         let published = self.store.published();
         let coming = |key: &&SeriesKey| !has_come(&published, key);
@@ -79,15 +83,15 @@ impl HttpState {
         let Some(demand) = self.demand() else { return };
         let symbols = names.iter().filter_map(|name| self.find(name.trim()));
         for symbol in symbols {
-            let key = SeriesKey::new(symbol, interval);
-            let _ = demand.ask(asker, &[key], Mono::now());
+            let key = BTreeSet::from([SeriesKey::new(symbol, interval)]);
+            let _ = demand.ask(asker, &key, |symbol| self.is_listed(symbol), Mono::now());
         }
     }
 
     fn known(&self, names: &[&str]) -> Result<Vec<Symbol>, Problem> {
-        let mut symbols = Vec::with_capacity(names.len());
+        let mut symbols = Vec::new();
         let mut bad = Vec::new();
-        for name in names {
+        for name in each_once(names)? {
             match self.find(name) {
                 Some(symbol) => symbols.push(symbol),
                 None => bad.push(format!("'{}'", shown(name))),
@@ -164,6 +168,26 @@ impl HttpState {
     }
 }
 
+/// The names, each once, whatever its case.
+///
+/// # Errors
+/// 400: they are too many.
+fn each_once<'a>(names: &[&'a str]) -> Result<Vec<&'a str>, Problem> {
+    let mut seen = BTreeSet::new();
+    let mut once = Vec::new();
+    for name in names {
+        if !seen.insert(name.to_ascii_uppercase()) {
+            continue;
+        }
+        if once.len() == MAX_NAMED {
+            let why = format!("is one too many; allowed: at most {MAX_NAMED} contracts a call");
+            return Err(refused("symbols", name, &why));
+        }
+        once.push(*name);
+    }
+    Ok(once)
+}
+
 /// Whether there is something to show of the series: from its candles, or that it has ended.
 fn has_come(published: &Published, key: &SeriesKey) -> bool {
     let result = published.results.get(key);
@@ -186,6 +210,10 @@ fn denied(denied: &Denied) -> Problem {
         Denied::TooMany { retry_after_s, .. } => {
             Problem::too_many("too-many-new-contracts", detail, *retry_after_s)
         }
-        Denied::Full(_) => Problem::unavailable("watch-list-full", detail),
+        Denied::TooManyAtOnce(_) => Problem::bad_request("too-many-new-contracts", detail),
+        Denied::Full(_) => {
+            let retry_after_s = denied.retry_after_s().unwrap_or_default();
+            Problem::unavailable_for("watch-list-full", detail, retry_after_s)
+        }
     }
 }

@@ -17,6 +17,9 @@ const ASKED_LATELY_MS: u64 = 60_000;
 /// What `new_contracts_per_hour` counts over.
 const HOUR_MS: u64 = 3_600_000;
 
+/// Who is told that the list is full comes back after so long: wants end all the time.
+const FULL_FOR_S: u64 = 60;
+
 /// Addresses remembered at a time, about 2 MB; a new one above it is refused until one is forgotten.
 const MAX_ADDRESSES: usize = 10_000;
 
@@ -45,11 +48,27 @@ pub enum Denied {
         /// When as many as were asked for may be asked for.
         retry_after_s: u64,
     },
+    /// It asks for more new ones at once than it may in an hour: no wait helps.
+    #[error(
+        "not allowed: at most {0} new contracts an hour that nobody watches yet: ask for fewer"
+    )]
+    TooManyAtOnce(usize),
     /// No more can be watched.
     #[error(
-        "not allowed: as many contracts are watched as may be ({0}, HAMA_MAX_WATCHED); try again in a few minutes"
+        "not allowed: as many contracts are watched as may be ({0}, HAMA_MAX_WATCHED); try again in {FULL_FOR_S} s"
     )]
     Full(usize),
+}
+
+impl Denied {
+    /// After how long the same may be asked for again; none: never.
+    pub const fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::TooMany { retry_after_s, .. } => Some(*retry_after_s),
+            Self::TooManyAtOnce(_) => None,
+            Self::Full(_) => Some(FULL_FOR_S),
+        }
+    }
 }
 
 /// The door to what is not watched; clones share its limits.
@@ -84,13 +103,21 @@ impl Demand {
         }))
     }
 
-    /// Notes that `asker` wants these series of contracts that trade: all of them, or none and why.
+    /// Notes that `asker` wants these series of contracts that trade: all of them, or none and why. What the engine is
+    /// known to watch although no result of it has come yet (`is_listed`) is nothing new.
     ///
     /// # Errors
     /// `Denied`.
-    pub fn ask(&self, asker: Asker, series: &[SeriesKey], now: Mono) -> Result<(), Denied> {
+    pub fn ask(
+        &self,
+        asker: Asker,
+        series: &BTreeSet<SeriesKey>,
+        is_listed: impl Fn(&Symbol) -> bool,
+        now: Mono,
+    ) -> Result<(), Denied> {
         let published = self.0.store.published();
-        let is_watched = |key: &SeriesKey| published.results.contains_key(key);
+        let is_watched =
+            |key: &SeriesKey| published.results.contains_key(key) || is_listed(&key.symbol);
         if series.iter().all(is_watched) {
             return self.want(series, now);
         }
@@ -102,8 +129,9 @@ impl Demand {
             .map(|key| &key.symbol)
             .filter(|symbol| !wanted.contains(symbol))
             .collect();
+        // What is wanted already and not watched may be so for want of room: who asks for it waits in vain.
+        self.has_room(&published, &wanted, new.len())?;
         if !new.is_empty() {
-            self.has_room(&published, &wanted, new.len())?;
             asked.count(asker, new.len(), self.0.per_hour, now)?;
             asked.note(new, now);
         }
@@ -121,13 +149,14 @@ impl Demand {
         let _ = self.0.store.interest().want(series, now);
     }
 
-    fn want(&self, series: &[SeriesKey], now: Mono) -> Result<(), Denied> {
+    fn want(&self, series: &BTreeSet<SeriesKey>, now: Mono) -> Result<(), Denied> {
         match self.0.store.interest().want(series.iter().cloned(), now) {
             Noted::All => Ok(()),
             Noted::Full => Err(Denied::Full(self.0.max_watched)),
         }
     }
 
+    /// Counts as the engine does: what has ended takes nobody's place.
     fn has_room(
         &self,
         published: &Published,
@@ -162,6 +191,9 @@ impl Asked {
         let Asker::Address(address) = asker else {
             return Ok(());
         };
+        if new > per_hour {
+            return Err(Denied::TooManyAtOnce(per_hour));
+        }
         let address = network(address);
         self.forget_old(now);
         let too_many = |wait_ms: u64| Denied::TooMany {
@@ -174,8 +206,8 @@ impl Asked {
         let had = self.by_address.entry(address).or_default();
         let above = (had.len() + new).saturating_sub(per_hour);
         if above > 0 {
-            // So many of the oldest must be an hour old; who asks for more than an hour's at once never gets them.
-            let gone = had.get(above - 1).or(had.back()).copied().unwrap_or(now);
+            // So many of the oldest must be an hour old.
+            let gone = had.get(above - 1).copied().unwrap_or(now);
             return Err(too_many(gone.plus_ms(HOUR_MS).ms_since(now)));
         }
         had.extend(std::iter::repeat_n(now, new));
@@ -221,7 +253,7 @@ mod tests {
         let outcome = asked.count(asker, new, 20, Mono::from_ms(minute * MINUTE));
         outcome.err().map(|denied| match denied {
             Denied::TooMany { retry_after_s, .. } => retry_after_s,
-            Denied::Full(_) => unreachable!("it counts nothing but addresses"),
+            Denied::TooManyAtOnce(_) | Denied::Full(_) => unreachable!("no more than an hour's"),
         })
     }
 
@@ -238,10 +270,12 @@ mod tests {
         );
         assert_eq!(count(&mut asked, stranger, 5, 60), None);
         assert_eq!(count(&mut asked, stranger, 1, 60), Some(30 * 60));
-        assert_eq!(
-            count(&mut asked, stranger, 21, 200),
-            Some(3_600),
-            "never at once"
+        let at_once = asked.count(stranger, 21, 20, Mono::from_ms(200 * MINUTE));
+        assert_eq!(at_once, Err(Denied::TooManyAtOnce(20)));
+        let words = at_once.unwrap_err().to_string();
+        assert!(
+            words.ends_with("ask for fewer") && !words.contains(" s"),
+            "{words}"
         );
         assert_eq!(
             count(&mut asked, stranger, 20, 200),
@@ -260,6 +294,63 @@ mod tests {
         assert!(count(&mut asked, at("2001:db8:0:1:ffff::2"), 1, 0).is_some());
         assert_eq!(count(&mut asked, at("2001:db8:0:2::1"), 20, 0), None);
         assert_eq!(count(&mut asked, Asker::Exempt, 500, 0), None);
+    }
+
+    #[test]
+    fn what_cannot_be_had_yet_is_said_with_the_same_time_in_words_and_in_seconds() {
+        let full = Denied::Full(600);
+        assert_eq!(full.retry_after_s(), Some(60));
+        assert!(full.to_string().ends_with("try again in 60 s"), "{full}");
+        assert_eq!(Denied::TooManyAtOnce(20).retry_after_s(), None);
+    }
+
+    fn wanted(names: &[&str]) -> BTreeSet<SeriesKey> {
+        let symbols = names.iter().map(|name| Symbol::parse(name).unwrap());
+        let key = |symbol| SeriesKey::new(symbol, crate::market::Interval::M15);
+        symbols.map(key).collect()
+    }
+
+    fn traded(names: &[&str]) -> crate::store::Write {
+        let symbols = names.iter().map(|name| Symbol::parse(name).unwrap());
+        crate::store::Write::Tradable(Arc::new(symbols.collect()))
+    }
+
+    fn is_full(outcome: &Result<(), Denied>) -> bool {
+        matches!(outcome, Err(Denied::Full(_)))
+    }
+
+    #[test]
+    fn what_is_wanted_and_finds_no_room_is_refused_to_the_next_who_asks() {
+        let store = Store::memory();
+        let demand = Demand::new(store.clone(), 2, 20);
+        store.view().write(vec![traded(&["A", "B", "C"])]);
+        let (now, none_listed) = (Mono::from_ms(0), |_: &Symbol| false);
+        let ask = |names: &[&str]| demand.ask(Asker::Exempt, &wanted(names), none_listed, now);
+        assert_eq!(ask(&["A", "B"]), Ok(()));
+        assert_eq!(ask(&["A"]), Ok(()), "it is on its way");
+        assert!(is_full(&ask(&["C"])));
+        // Another process let it in at the same time: one of the three is not watched.
+        store.interest().want(wanted(&["C"]), now);
+        assert!(is_full(&ask(&["C"])));
+        assert!(is_full(&ask(&["A"])));
+        store.view().write(vec![traded(&["A", "C"])]);
+        assert_eq!(
+            ask(&["C"]),
+            Ok(()),
+            "what trades no more takes nobody's place"
+        );
+    }
+
+    #[test]
+    fn what_is_on_the_engines_list_is_not_new() {
+        let store = Store::memory();
+        let demand = Demand::new(store.clone(), 1, 1);
+        let stranger = at("203.0.113.7");
+        let listed = |symbol: &Symbol| symbol.as_str() != "C";
+        let ask = |names: &[&str]| demand.ask(stranger, &wanted(names), listed, Mono::from_ms(0));
+        assert_eq!(ask(&["A", "B"]), Ok(()));
+        assert_eq!(store.interest().wanted(Mono::from_ms(0)).len(), 2);
+        assert_eq!(ask(&["A", "B", "C"]), Ok(()));
     }
 
     #[test]

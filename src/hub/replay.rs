@@ -316,6 +316,11 @@ fn note_events(replay: &mut Replay, events: &[Event]) {
             Event::FirstLive(key, _) => {
                 replay.first_live.insert(key.clone());
             }
+            Event::Left(key, item) => {
+                replay.first_live.insert(key.clone());
+                let hama = Topic::Hama(key.clone());
+                replay.unnumbered.push((hama, item.clone()));
+            }
             Event::Ended(key, item) => replay.unnumbered.extend([
                 (Topic::Signal(key.clone()), item.clone()),
                 (Topic::Hama(key.clone()), item.clone()),

@@ -170,6 +170,7 @@ impl Shard {
     fn take_in(&mut self, batch: &Batch, news: &mut News) {
         if batch.epoch == *self.world.epoch() {
             self.world.apply(batch, news);
+            self.note_left(batch, news);
             return;
         }
         self.flush(&std::mem::take(news));

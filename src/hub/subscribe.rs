@@ -25,14 +25,16 @@ impl Shard {
                 self.answer(id, &refusal.answer(&RequestId::null()));
                 let reason = match refusal {
                     // The same URL is right some time later.
-                    Refusal::NotLoaded | Refusal::Denied(_) => {
+                    Refusal::NotLoaded => CloseReason::NotReady(refusal.to_string()),
+                    Refusal::Denied(ref denied) if denied.retry_after_s().is_some() => {
                         CloseReason::NotReady(refusal.to_string())
                     }
                     Refusal::UnknownProperty(_)
                     | Refusal::WrongValue
                     | Refusal::Invalid(_)
                     | Refusal::NotJson(_)
-                    | Refusal::TooMany(_) => CloseReason::Rule(refusal.to_string()),
+                    | Refusal::TooMany(_)
+                    | Refusal::Denied(_) => CloseReason::Rule(refusal.to_string()),
                 };
                 self.close(id, &reason);
             }

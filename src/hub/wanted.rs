@@ -14,6 +14,7 @@ use super::world::{Event, News};
 use crate::clock::Mono;
 use crate::market::{SeriesKey, Symbol};
 use crate::signal::Seq;
+use crate::store::{Batch, Item};
 
 /// Wants are renewed so many times before they end.
 const RENEWALS: u32 = 10;
@@ -26,9 +27,13 @@ impl Shard {
         let Some(session) = self.sessions.get(id) else {
             return Ok(topics);
         };
-        let series: Vec<SeriesKey> = topics.iter().filter_map(Topic::series).cloned().collect();
+        let series: BTreeSet<SeriesKey> =
+            topics.iter().filter_map(Topic::series).cloned().collect();
         if !series.is_empty() {
-            self.demand.ask(session.asker, &series, Mono::now())?;
+            // What is on the list has a result here, if only that it warms up.
+            let none_listed = |_: &Symbol| false;
+            self.demand
+                .ask(session.asker, &series, none_listed, Mono::now())?;
         }
         Ok(topics)
     }
@@ -61,6 +66,36 @@ impl Shard {
         let own = topics.iter().filter_map(Topic::series);
         let unwatched = own.filter(|key| self.world.newest(key).is_none());
         begun.chain(unwatched).cloned().collect()
+    }
+
+    /// Contracts that are watched no longer, although they trade: their own streams show that nothing is known of them until
+    /// there is room again.
+    pub(super) fn note_left(&self, batch: &Batch, news: &mut News) {
+        let removed = batch.items.iter().filter_map(|item| match item {
+            Item::Symbols { removed, .. } => Some(removed),
+            Item::Change(_)
+            | Item::Result { .. }
+            | Item::Ended(_)
+            | Item::Tradable(_)
+            | Item::Status(_) => None,
+        });
+        let removed: BTreeSet<&Symbol> = removed.flatten().collect();
+        if removed.is_empty() {
+            return;
+        }
+        let own = self.topics.all().filter_map(Topic::series);
+        let left = own.filter(|key| {
+            removed.contains(&key.symbol)
+                && self.world.tradable().contains(&key.symbol)
+                && self.world.newest(key).is_none()
+        });
+        let left: BTreeSet<&SeriesKey> = left.collect();
+        let head = items::snapshot_head(self.world.at());
+        news.events.extend(left.into_iter().map(|key| {
+            let body = self.world.body_of(key, self.clock.now());
+            let item = [head.as_bytes(), &body].concat();
+            Event::Left(key.clone(), item.into())
+        }));
     }
 
     /// Contracts that traded and do no more: who subscribed to one before it was watched is told that it ended.

@@ -60,6 +60,8 @@ pub(super) enum Event {
     Change(Arc<Logged>),
     /// The series became live for the first time: its item is a snapshot.
     FirstLive(SeriesKey, Bytes),
+    /// The series is watched no longer although it trades: a snapshot says that nothing is known of it.
+    Left(SeriesKey, Bytes),
     Ended(SeriesKey, Bytes),
     Symbols(Bytes),
 }
@@ -68,7 +70,7 @@ impl Event {
     /// Whether it belongs to the numbering: a change, or a snapshot with the cursor.
     pub(super) const fn is_numbered(&self) -> bool {
         match self {
-            Self::Change(_) | Self::FirstLive(..) => true,
+            Self::Change(_) | Self::FirstLive(..) | Self::Left(..) => true,
             Self::Ended(..) | Self::Symbols(_) => false,
         }
     }
@@ -77,7 +79,10 @@ impl Event {
     pub(super) fn item(&self) -> &Bytes {
         match self {
             Self::Change(logged) => &logged.item,
-            Self::FirstLive(_, item) | Self::Ended(_, item) | Self::Symbols(item) => item,
+            Self::FirstLive(_, item)
+            | Self::Left(_, item)
+            | Self::Ended(_, item)
+            | Self::Symbols(item) => item,
         }
     }
 }
@@ -99,8 +104,8 @@ pub(super) struct World {
     head: Seq,
     series: BTreeMap<SeriesKey, Newest>,
     last_change: HashMap<SeriesKey, Seq>,
-    /// The head when a series became live for the first time in this epoch, or since it came back; what had become so
-    /// before this hub began is not in it.
+    /// The head when a series became live for the first time in this epoch, or since it came back; the head of the log
+    /// as it was loaded, where no change in it tells that.
     begun: BTreeMap<SeriesKey, Seq>,
     recent: VecDeque<Arc<Logged>>,
     kept: usize,
@@ -244,7 +249,9 @@ impl World {
         for item in &batch.items {
             match item {
                 Item::Change(change) => self.take_change(change, news),
-                Item::Result { result, occasion } => self.take_result(result, *occasion, news),
+                Item::Result { result, occasion } => {
+                    self.take_result(result, *occasion, batch.head, news);
+                }
                 Item::Ended(key) => news
                     .events
                     .push(Event::Ended(key.clone(), items::ended(key))),
@@ -274,15 +281,24 @@ impl World {
         news.events.push(Event::Change(logged));
     }
 
-    fn take_result(&mut self, result: &Arc<SignalResult>, occasion: Occasion, news: &mut News) {
+    fn take_result(
+        &mut self,
+        result: &Arc<SignalResult>,
+        occasion: Occasion,
+        head: Seq,
+        news: &mut News,
+    ) {
         let key = result.key();
         let newest = Newest::new(result.clone());
         match occasion {
             Occasion::FirstLive => {
-                let head = items::snapshot_head(self.at());
-                let item = [head.as_bytes(), newest.body()].concat().into();
-                news.events.push(Event::FirstLive(key.clone(), item));
-                self.begun.insert(key.clone(), self.head);
+                let at = At {
+                    seq: head.max(self.head),
+                    ..self.at()
+                };
+                let item = [items::snapshot_head(at).as_bytes(), newest.body()].concat();
+                self.begun.insert(key.clone(), at.seq);
+                news.events.push(Event::FirstLive(key.clone(), item.into()));
             }
             Occasion::Update | Occasion::Close | Occasion::Status | Occasion::Sweep => {}
         }
@@ -337,5 +353,30 @@ mod tests {
         for topic in [Topic::Signal(key), Topic::SignalAll(Interval::M15)] {
             assert_eq!(world.last_change_of(&topic), Seq::new(7));
         }
+        assert_eq!(world.begun_since(Seq::new(0)).count(), 0);
+    }
+
+    #[test]
+    fn what_began_untold_before_the_log_was_loaded_is_owed_to_every_cursor_in_it() {
+        let key = SeriesKey::new(Symbol::parse("BTCUSDT").unwrap(), Interval::M15);
+        let mut world = World::new(&Published::empty(Epoch::new("before")), 10);
+        let loaded = Batch {
+            reset: ResetReason::LogLost,
+            epoch: Epoch::new("now"),
+            head: Seq::new(9),
+            items: vec![Item::Result {
+                result: Arc::new(SignalResult::warming(&key, TimeMs::new(0))),
+                occasion: Occasion::FirstLive,
+            }],
+        };
+        let mut news = News::default();
+        world.apply(&loaded, &mut news);
+        for since in [1, 9] {
+            let begun: Vec<_> = world.begun_since(Seq::new(since)).collect();
+            assert_eq!(begun, [&key], "since {since}");
+        }
+        assert_eq!(world.begun_since(Seq::new(10)).count(), 0);
+        let item = String::from_utf8_lossy(news.events[0].item()).into_owned();
+        assert!(item.contains(r#""seq":9"#), "{item}");
     }
 }

@@ -32,6 +32,8 @@ pub struct Interest(Arc<Shared>);
 struct Shared {
     kept_for: Duration,
     wants: Mutex<Wants>,
+    /// When what other processes want was last read, counted from before the question.
+    heard_at: Mutex<Option<Mono>>,
     /// A contract is wanted that was not before.
     news: Notify,
     /// The same, when it was asked for in this process.
@@ -61,6 +63,7 @@ impl Interest {
         Self(Arc::new(Shared {
             kept_for,
             wants: Mutex::default(),
+            heard_at: Mutex::default(),
             news: Notify::new(),
             own_news: Notify::new(),
             unknown: Notify::new(),
@@ -99,20 +102,14 @@ impl Interest {
         wants.0.keys().cloned().collect()
     }
 
-    /// Whether `symbol` is wanted at `now`.
-    pub fn is_wanted(&self, symbol: &Symbol, now: Mono) -> bool {
-        let wants = self.wants();
-        let series = wants.0.get(symbol);
-        series.is_some_and(|series| series.values().any(|want| want.until > now))
-    }
-
     /// Resolves when a contract is wanted that was not before; that it has been is remembered until somebody waits. One
     /// task may wait, the engine's.
     pub async fn changed(&self) {
         self.0.news.notified().await;
     }
 
-    /// Somebody asks for a name nobody knows: it may have been listed since the exchange was last asked.
+    /// Somebody asks for a name nobody knows: it may have been listed since the exchange was last asked. Heard by an
+    /// engine of this process alone; a hub on its own learns of a listing when its engine reads it by its own pace.
     pub fn unknown_name(&self) {
         self.0.unknown.notify_one();
     }
@@ -168,9 +165,20 @@ impl Interest {
             }
         }
         drop(wants);
+        *self.heard() = Some(now);
         if is_new {
             self.0.news.notify_one();
         }
+    }
+
+    /// When what other processes want was last read; none: never.
+    pub(super) fn heard_at(&self) -> Option<Mono> {
+        *self.heard()
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Option<Mono>> {
+        let heard = self.0.heard_at.lock();
+        heard.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn latest(&self, now: Mono) -> Mono {

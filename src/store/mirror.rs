@@ -125,9 +125,16 @@ impl MemoryStore {
             let added = Vec::new();
             items.push(Item::Symbols { added, removed });
         }
-        items.extend(results.into_values().map(|result| Item::Result {
-            result: Arc::new(result),
-            occasion: Occasion::Status,
+        items.extend(results.into_values().map(|result| {
+            let began_untold = began_untold(&inner.log.ledger, &result.key());
+            Item::Result {
+                result: Arc::new(result),
+                occasion: if began_untold {
+                    Occasion::FirstLive
+                } else {
+                    Occasion::Status
+                },
+            }
         }));
         if !loaded.tradable.is_empty() {
             items.push(Item::Tradable(Arc::new(loaded.tradable)));
@@ -154,6 +161,12 @@ impl MemoryStore {
     pub(super) fn set_state(&self, state: StoreState) {
         self.inner().state = state;
     }
+}
+
+/// Whether no change in the log tells that the series became live: its base is newer than its last one.
+fn began_untold(ledger: &Ledger, key: &SeriesKey) -> bool {
+    let base = ledger.base_of(key).map(|base| base.close_time);
+    base.is_some() && base > ledger.last_of(key).1
 }
 
 /// Tells a result, and what its coming means: the first live one of a series sets its base.

@@ -1,8 +1,8 @@
 //! Who is watched: the list in force and, beside it, what readers ask for. Plain code: listings, figures and wants go in,
 //! sets come out; nothing is waited for.
-//! What must hold: never more than `max_watched`; the list comes first, then the contract wanted longest. A ranked contract
-//! leaves only by re-ranking, an explicit one never. What no longer trades stays as ended until then, so that whoever follows
-//! it sees that. Coin-margined, dated and TradFi contracts are never watched, others than USDT perpetuals never ranked
+//! What must hold: never more than `max_watched` that trade; the list comes first, then the contract wanted longest. A ranked
+//! contract leaves only by re-ranking, an explicit one never. What no longer trades stays as ended until then, so that whoever
+//! follows it sees that, and takes nobody's place. Coin-margined, dated and TradFi contracts are never watched, others than USDT perpetuals never ranked
 //! (hazard 26).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -180,7 +180,7 @@ impl Roll {
     }
 
     /// The hour is over: newcomers within the list's length join; whoever has fallen past 1.2 times of it, or ended, leaves,
-    /// unless readers want it.
+    /// unless readers want it. Who is past the list's length at all leaves before anything readers want has to.
     pub(super) fn rerank(&mut self) {
         let listing = &self.listing;
         self.wanted.retain(|symbol| listing.trades(symbol));
@@ -196,12 +196,28 @@ impl Roll {
         self.list
             .retain(|symbol| near(symbol) || wanted.contains(symbol));
         self.list.extend(joins);
+        self.make_room(count);
         while self.list.len() > self.max_watched {
-            let rank = |symbol: &&Symbol| ranks.get(*symbol).copied().unwrap_or(usize::MAX);
+            let rank = |symbol: &&Symbol| self.ranks.get(*symbol).copied().unwrap_or(usize::MAX);
             let Some(last) = self.list.iter().max_by_key(rank).cloned() else {
                 return;
             };
             self.list.remove(&last);
+        }
+    }
+
+    /// Where not all that is wanted fits, contracts past the list's length that nobody wants go, the lowest first.
+    fn make_room(&mut self, count: usize) {
+        let beside = self.wanted.iter().filter(|one| !self.list.contains(*one));
+        let above = (self.list.len() + beside.count()).saturating_sub(self.max_watched);
+        let rank = |symbol: &Symbol| self.ranks.get(symbol).copied();
+        let is_spare = |symbol: &&Symbol| {
+            rank(symbol).is_none_or(|rank| rank > count) && !self.wanted.contains(symbol)
+        };
+        let mut spare: Vec<Symbol> = self.list.iter().filter(is_spare).cloned().collect();
+        spare.sort_by_key(|symbol| std::cmp::Reverse(rank(symbol)));
+        for symbol in spare.iter().take(above) {
+            self.list.remove(symbol);
         }
     }
 
@@ -222,10 +238,20 @@ impl Roll {
     /// Every contract to be watched, the ended ones included.
     pub(super) fn watched(&self) -> BTreeSet<Symbol> {
         let mut watched = self.list.clone();
-        if self.has_list() {
-            let room = self.max_watched.saturating_sub(watched.len());
-            let beside = self.wanted.iter().filter(|one| !self.list.contains(*one));
-            watched.extend(beside.take(room).cloned());
+        if !self.has_list() {
+            return watched;
+        }
+        let trades = |symbol: &&Symbol| self.listing.trades(symbol);
+        let mut room = self
+            .max_watched
+            .saturating_sub(watched.iter().filter(trades).count());
+        for symbol in self.wanted.iter().filter(|one| !self.list.contains(*one)) {
+            if !trades(&symbol) {
+                watched.insert(symbol.clone());
+            } else if room > 0 {
+                room -= 1;
+                watched.insert(symbol.clone());
+            }
         }
         watched
     }

@@ -61,7 +61,7 @@ struct Wanted {
     params(
         ("interval" = Option<String>, Query, description = "watched intervals, comma separated, or `all`; left out: the primary one", example = "15m,1h"),
         ("recommendation" = Option<String>, Query, description = "BUY, SELL, HOLD, comma separated", example = "BUY,SELL"),
-        ("symbols" = Option<String>, Query, description = "contracts, comma separated, in any ASCII case", example = "BTCUSDT,ETHUSDT"),
+        ("symbols" = Option<String>, Query, description = "at most 200 contracts, comma separated, in any ASCII case", example = "BTCUSDT,ETHUSDT"),
         ("status" = Option<String>, Query, description = "live, warming, stale, dirty, ended, stopped, comma separated", example = "live"),
         ("view" = Option<String>, Query, description = "`full` (default), or `confirmed`: `live` is null, and the ETag stays while nothing confirmed changes", example = "confirmed"),
         ("If-None-Match" = Option<String>, Header, description = "with `view=confirmed`: the ETag of an earlier answer"),

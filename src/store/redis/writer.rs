@@ -138,7 +138,6 @@ impl Writer {
                 Ok(()) = self.desk.lease.changed() => {}
                 Ok(()) = self.desk.universe.changed() => {
                     self.universe += 1;
-                    self.beat_at = Mono::now(); // hubs hear of it by the beat
                 }
                 () = shared.lost_tail.notified() => self.look_at_lost_tail(),
                 () = tokio::time::sleep(pause) => {}
@@ -208,7 +207,6 @@ impl Writer {
         if *tradable != self.tradable {
             self.tradable = tradable.clone();
             self.universe += 1;
-            self.beat_at = Mono::now();
         }
     }
 
@@ -279,12 +277,16 @@ impl Writer {
                 none.insert(CommandLink::open(settings).await?)
             }
         };
-        if active.universe() != self.universe {
-            let watched = WatchedSeries {
-                tradable: (*self.tradable).clone(),
-                ..(**self.desk.universe.borrow()).clone()
-            };
-            active.watch_only(&watched, self.universe, link).await?;
+        if active.universe() != self.universe && self.heard_turn {
+            let list = self.desk.universe.borrow().clone();
+            if active.may_tell(&list, self.desk.shared.view.interest(), now) {
+                let watched = WatchedSeries {
+                    tradable: (*self.tradable).clone(),
+                    ..(*list).clone()
+                };
+                active.watch_only(&watched, self.universe, link).await?;
+                self.beat_at = now; // hubs hear of it by the beat
+            }
         }
         if let Some(saved) = self.scheduler.as_ref().filter(|_| self.scheduler_unsaved) {
             link.save_scheduler(saved).await?;
@@ -356,7 +358,7 @@ impl Writer {
             },
             term.get(),
         );
-        let active = Active::new(grant, log.ledger, cache, log.series);
+        let active = Active::new(grant, log.ledger, cache, log.series, now);
         self.owes_return |= matches!(self.role, Role::Alone);
         self.role = Role::Active(Box::new(active));
         self.desk.shared.active.send_replace(true);

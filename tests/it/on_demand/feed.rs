@@ -167,6 +167,54 @@ async fn an_address_may_have_so_many_new_contracts_an_hour_and_this_machine_any(
 }
 
 #[tokio::test]
+async fn more_at_once_than_an_hours_is_refused_without_a_time_to_try_again() {
+    let mut settings = settings();
+    settings.limits.new_contracts_per_hour = 1;
+    let hub = hub_with(settings).await;
+    let mut stranger = hub.client_from("203.0.113.7", "/ws").await;
+    let two = r#"["newusdt@signal_15m","oddusdt@signal_15m"]"#;
+    let refused = stranger.ask("SUBSCRIBE", two).await;
+    let msg = "not allowed: at most 1 new contracts an hour that nobody watches yet: ask for fewer";
+    assert_eq!(refused["error"], json!({"code": 5, "msg": msg}));
+    let url = "/ws/newusdt@signal_15m/oddusdt@signal_15m";
+    let mut closed = hub.client_from("203.0.113.7", url).await;
+    assert_eq!(closed.next_item().await["error"]["code"], 5);
+    assert_eq!(closed.closed().await.0, 1008, "the same URL is never right");
+    assert_eq!(wants(&hub), ["BTCUSDT"]);
+}
+
+#[tokio::test]
+async fn who_follows_a_contract_that_had_to_make_room_is_shown_that_nothing_is_known_of_it() {
+    let hub = hub().await;
+    let mut client = hub.client("/ws").await;
+    let streams = r#"["newusdt@signal_15m","newusdt@hama_15m"]"#;
+    hub.write(vec![first_live(result("NEWUSDT", M15))]).await;
+    while hub.store.published().results.len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    client.ask("SUBSCRIBE", streams).await;
+    let mut lives = 0;
+    while lives < 2 {
+        lives += usize::from(client.next_item().await["type"] == "live");
+    }
+    let gone = Write::Symbols {
+        added: Vec::new(),
+        removed: vec![symbol("NEWUSDT")],
+    };
+    hub.write(vec![gone]).await;
+    for _ in 0..2 {
+        let item = client.next_item().await;
+        assert_eq!(
+            (&item["type"], &item["status"], &item["recommendation"]),
+            (&json!("snapshot"), &json!("warming"), &json!(null)),
+            "{item}"
+        );
+    }
+    hub.write(vec![first_live(result("NEWUSDT", M15))]).await;
+    assert_eq!(client.next_item().await["status"], "live", "it is back");
+}
+
+#[tokio::test]
 async fn more_than_may_be_watched_is_refused_by_the_name_of_the_setting() {
     let mut settings = settings();
     settings.limits.max_watched = 2;

@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 
 use hamacast::clock::Mono;
 use hamacast::market::Interval;
-use hamacast::store::Store;
 use hamacast::store::redis::Fallback;
+use hamacast::store::{Store, Write};
 
-use crate::support::fixtures::{key, tradable};
-use crate::support::puppet::Puppet;
+use crate::support::fixtures::{first_live, key, tradable};
+use crate::support::puppet::{Puppet, result, series};
 use crate::support::redis::RedisServer;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const INTEREST: &str = "hama:{log}:interest";
+const UNIVERSE: &str = "hama:{log}:universe";
+const SERIES: &str = "hama:{log}:series";
 
 fn wants(puppet: &Puppet) -> Vec<String> {
     let store = Store::Redis(puppet.store.clone());
@@ -147,4 +149,95 @@ async fn hubs_hear_what_trades_whenever_they_come() {
     for puppet in [engine, early, late] {
         puppet.stop().await;
     }
+}
+
+/// How many series and tradable contracts the watch list in Redis has.
+async fn list_in_redis(server: &RedisServer) -> (usize, usize) {
+    let mut client = server.client().await;
+    let mut get = redis::cmd("GET");
+    let json: Option<String> = get.arg(UNIVERSE).query_async(&mut client).await.unwrap();
+    let list: serde_json::Value = serde_json::from_str(&json.unwrap_or("{}".to_owned())).unwrap();
+    let length = |name: &str| list[name].as_array().map_or(0, Vec::len);
+    (length("series"), length("tradable"))
+}
+
+/// The series Redis keeps the state of.
+async fn kept_in_redis(server: &RedisServer) -> Vec<String> {
+    let mut client = server.client().await;
+    let mut fields = redis::cmd("HKEYS");
+    let mut names: Vec<String> = fields.arg(SERIES).query_async(&mut client).await.unwrap();
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_begins_again_empties_no_hub_before_it_has_read_its_list() {
+    let server = RedisServer::start().await;
+    let mut engine = Puppet::engine(server.settings(), Fallback::Wait);
+    engine.speak().await;
+    engine.say(vec![tradable(&["BTCUSDT", "NEWUSDT"])]).await;
+    until("its list stands there", async || {
+        list_in_redis(&server).await == (3, 2)
+    })
+    .await;
+    engine.stop().await;
+    let mut next = Puppet::unread_engine(server.settings(), Fallback::Wait);
+    next.speak().await;
+    next.next_candle().await;
+    next.reaches(3).await;
+    assert_eq!(
+        list_in_redis(&server).await,
+        (3, 2),
+        "until it knows better"
+    );
+    assert_eq!(kept_in_redis(&server).await.len(), 3);
+    next.watch(series().into_iter().take(2));
+    next.say(vec![tradable(&[
+        "BTCUSDT", "ETHUSDT", "NEWUSDT", "ODDUSDT",
+    ])])
+    .await;
+    until("its own list", async || {
+        list_in_redis(&server).await == (2, 4)
+    })
+    .await;
+    until("what is not on it is forgotten", async || {
+        kept_in_redis(&server).await == ["BTCUSDT:15m", "ETHUSDT:15m"]
+    })
+    .await;
+    next.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_after_the_list_is_not_forgotten_because_something_else_trades() {
+    let server = RedisServer::start().await;
+    let mut engine = Puppet::engine(server.settings(), Fallback::Wait);
+    engine.speak().await;
+    engine.say(vec![tradable(&["BTCUSDT"])]).await;
+    until("its list stands there", async || {
+        list_in_redis(&server).await == (3, 1)
+    })
+    .await;
+    let new = key("NEWUSDT", Interval::M15);
+    engine.say(vec![first_live(result(&new, 0))]).await;
+    let has_new = async || {
+        let kept = kept_in_redis(&server).await;
+        kept.contains(&"NEWUSDT:15m".to_owned())
+    };
+    until("the new series is kept", has_new).await;
+    engine.say(vec![tradable(&["BTCUSDT", "NEWUSDT"])]).await;
+    until("what trades is told", async || {
+        list_in_redis(&server).await == (3, 2)
+    })
+    .await;
+    engine.next_candle().await;
+    engine.reaches(3).await;
+    assert!(has_new().await, "the list is the one it was");
+    let symbol = new.symbol.clone();
+    let gone = Write::Symbols {
+        added: Vec::new(),
+        removed: vec![symbol],
+    };
+    engine.say(vec![gone]).await;
+    until("it goes when it is let go", async || !has_new().await).await;
+    engine.stop().await;
 }

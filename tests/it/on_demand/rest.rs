@@ -15,7 +15,10 @@ const TRADED: [&str; 4] = ["BTCUSDT", "ETHUSDT", "NEWUSDT", "币安人生USDT"];
 
 /// A room in which NEWUSDT trades and is not watched, and a call waits so long for it.
 async fn room(first_result_within: Duration) -> Room {
-    let room = Room::start_hasty(first_result_within).await;
+    furnish(Room::start_hasty(first_result_within).await)
+}
+
+fn furnish(room: Room) -> Room {
     let mut writes = vec![tradable(&TRADED)];
     for name in ["BTCUSDT", "ETHUSDT"] {
         for interval in [M15, Interval::H1] {
@@ -199,6 +202,69 @@ async fn a_stranger_behind_a_proxy_has_twenty_new_contracts_an_hour() {
     let path = format!("/api/v1/signals?symbols={}", more.join(","));
     let detail = room.problem(&path, 503, "watch-list-full").await;
     assert!(detail.contains("(30, HAMA_MAX_WATCHED)"), "{detail}");
+    assert!(detail.ends_with("try again in 60 s"), "{detail}");
+    let full = room.request(&path).send().await.unwrap();
+    assert_eq!(full.headers()["retry-after"], "60");
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_every_stranger_has_twenty_of_his_own() {
+    let room = furnish(Room::start_behind_proxies(HASTY).await);
+    let names: Vec<_> = (0..25).map(|n| format!("N{n}USDT")).collect();
+    let traded: Vec<_> = names.iter().map(String::as_str).collect();
+    room.write(vec![tradable(&traded)]);
+    let ask = async |names: &[String], stranger: &str| {
+        let path = format!("/api/v1/signals?symbols={}", names.join(","));
+        let request = room.request(&path).header("x-forwarded-for", stranger);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(ask(&names[..20], "203.0.113.7").await, 503, "watched");
+    assert_eq!(ask(&names[20..21], "203.0.113.7").await, 429);
+    let made_up = "198.51.100.1, 203.0.113.7, 127.0.0.1";
+    assert_eq!(ask(&names[20..21], made_up).await, 429, "the same one");
+    assert_eq!(ask(&names[20..21], "203.0.113.8").await, 503, "another");
+    let posing = ask(&names[..], "127.0.0.1").await;
+    assert_eq!(
+        posing, 503,
+        "five of them are new, and it is an address as any"
+    );
+}
+
+#[tokio::test]
+async fn a_call_names_each_contract_once_and_at_most_200() {
+    let room = room(HASTY).await;
+    let same = ["btcusdt", "BTCUSDT"].repeat(1_000).join(",");
+    let intervals = ["15m"; 1_000].join(",");
+    let path = format!("/api/v1/signals?symbols={same}&interval={intervals}");
+    let (status, body) = room.get(&path).await;
+    assert_eq!(
+        (status, body["signals"].as_array().map(Vec::len)),
+        (200, Some(1))
+    );
+    let names: Vec<_> = (0..201).map(|n| format!("N{n}USDT")).collect();
+    let path = format!("/api/v1/signals?symbols={}", names.join(","));
+    let detail = room.problem(&path, 400, "bad-symbols").await;
+    assert_eq!(
+        detail,
+        "symbols: 'N200USDT' is one too many; allowed: at most 200 contracts a call"
+    );
+    let traded: Vec<_> = names.iter().map(String::as_str).collect();
+    room.write(vec![tradable(&traded)]);
+    let path = format!("/api/v1/signals?symbols={}", names[..21].join(","));
+    let request = room.request(&path).header("x-forwarded-for", "203.0.113.7");
+    let answer = request.send().await.unwrap();
+    assert_eq!(
+        (
+            answer.status().as_u16(),
+            answer.headers().get("retry-after")
+        ),
+        (400, None)
+    );
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(body["type"], "urn:hamacast:problem:too-many-new-contracts");
+    let detail = body["detail"].as_str().unwrap();
+    assert!(detail.ends_with("ask for fewer"), "{detail}");
+    assert!(room.memory.interest().wanted(Mono::now()).len() <= 1);
 }
 
 #[tokio::test]

@@ -9,7 +9,9 @@ use hamacast::clock::{ExchangeClock, Mono};
 use hamacast::engine::{
     Chart, EngineHandle, EngineInfo, Order, SchedulerInfo, Universe, WatchedContract,
 };
-use hamacast::http::{CompatCache, HttpSettings, HttpState, Limits, RedisNeed, router, serve};
+use hamacast::http::{
+    CompatCache, HttpSettings, HttpState, Limits, RedisNeed, TrustedProxies, router, serve,
+};
 use hamacast::hub::{Hub, HubSettings};
 use hamacast::market::{Interval, OpenTime, SeriesKey, Symbol, TimeMs};
 use hamacast::signal::{
@@ -58,6 +60,16 @@ impl Room {
     pub(crate) async fn start_hasty(first_result_within: Duration) -> Self {
         let settings = HttpSettings {
             first_result_within,
+            ..settings(&[])
+        };
+        Self::start_as(settings).await
+    }
+
+    /// As `start_hasty`, behind proxies on this machine that are trusted.
+    pub(crate) async fn start_behind_proxies(first_result_within: Duration) -> Self {
+        let settings = HttpSettings {
+            first_result_within,
+            trusted_proxies: TrustedProxies(vec![("127.0.0.1".parse().unwrap(), 32)]),
             ..settings(&[])
         };
         Self::start_as(settings).await
@@ -256,6 +268,7 @@ fn settings(origins: &[&str]) -> HttpSettings {
         start_disabled: false,
         max_watched: 600,
         first_result_within: Duration::from_secs(5),
+        trusted_proxies: TrustedProxies::default(),
         admin_token: None,
     }
 }

@@ -308,6 +308,60 @@ fn what_readers_ask_for_is_watched_beside_the_list_while_they_do_and_while_there
 }
 
 #[test]
+fn whoever_is_past_the_lists_length_and_unwanted_yields_to_what_readers_want() {
+    let (listed, tickers) = market(20);
+    let mut roll = Roll::new(WatchList::Top(10), 11);
+    roll.take_figures(tickers.clone());
+    roll.take_listing(listed, &at(0)).unwrap();
+    roll.begin().unwrap();
+    roll.heed(&set(&["S19USDT"]));
+    assert_eq!(roll.watched().len(), 11);
+    let fall = |roll: &mut Roll, volume: f64| {
+        let mut tickers = tickers.clone();
+        tickers[0].quote_volume_24h = volume;
+        roll.take_figures(tickers);
+        roll.rerank();
+    };
+    fall(&mut roll, 989.5); // the eleventh now, and S10USDT the tenth
+    assert!(roll.watched().contains(&symbol("S10USDT")));
+    assert!(roll.watched().contains(&symbol("S19USDT")), "asked for");
+    assert!(!roll.watched().contains(&symbol("S00USDT")), "it yields");
+    roll.heed(&set(&[]));
+    fall(&mut roll, 1_000.0);
+    fall(&mut roll, 989.5);
+    assert_eq!(roll.watched().len(), 11, "where there is room it stays");
+    assert!(roll.watched().contains(&symbol("S00USDT")));
+}
+
+#[test]
+fn what_has_ended_takes_nobodys_place() {
+    let (mut listed, tickers) = market(6);
+    let mut roll = Roll::new(WatchList::Top(2), 3);
+    roll.take_figures(tickers);
+    roll.take_listing(listed.clone(), &at(0)).unwrap();
+    roll.begin().unwrap();
+    roll.heed(&set(&["S04USDT"]));
+    roll.heed(&set(&["S04USDT", "S05USDT"]));
+    assert_eq!(names(&roll.watched()), "S00USDT S01USDT S04USDT");
+    listed[0].status = ContractStatus::Ended;
+    roll.take_listing(listed.clone(), &at(10)).unwrap();
+    assert_eq!(names(&roll.ended()), "S00USDT");
+    assert_eq!(
+        names(&roll.watched()),
+        "S00USDT S01USDT S04USDT S05USDT",
+        "one of the list"
+    );
+    listed[4].status = ContractStatus::Ended;
+    roll.take_listing(listed, &at(20)).unwrap();
+    roll.heed(&set(&["S03USDT", "S04USDT", "S05USDT"]));
+    assert_eq!(
+        names(&roll.watched()),
+        "S00USDT S01USDT S03USDT S04USDT S05USDT",
+        "one that was asked for"
+    );
+}
+
+#[test]
 fn the_list_never_passes_the_bound_however_much_moves() {
     let (listed, tickers) = market(40);
     let mut roll = Roll::new(WatchList::Top(10), 11);
