@@ -75,7 +75,7 @@ async fn refusals_have_the_exchanges_bodies_and_their_retry_after() {
 }
 
 #[tokio::test]
-async fn h28_a_418_bans_the_address_for_as_long_as_it_says() {
+async fn h30_a_418_bans_the_address_for_as_long_as_it_says() {
     let exchange = Exchange::start(settings()).await;
     exchange.tell(r#"{"kind":"rest.status","status":418,"retry_after_secs":600,"count":1}"#);
     for _ in 0..2 {
