@@ -145,6 +145,7 @@ fn h06_a_reconnect_has_its_own_series_repaired_and_no_others_read() {
         world.next_minute(CloseEvent::Comes);
     }
     assert_eq!(lives(&world), [true, false]);
+    world.wait_ms(5_000);
     assert_eq!(world.asked, vec![], "nothing is read while it is down");
     world.up_with(3, &lost);
     let read: Vec<_> = world.asked.iter().map(|job| &job.request.key).collect();

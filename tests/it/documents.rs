@@ -95,7 +95,7 @@ fn disagreements(document: &str, tests: &BTreeMap<String, String>) -> Vec<String
     for row in &rows {
         let hazard = row.hazard;
         let own = |test: &&str| hazards_of(test).any(|number| number == hazard);
-        if !row.tests.iter().any(|test| own(&test)) {
+        if !row.tests.iter().any(own) {
             wrong.push(format!(
                 "hazard {hazard}: no test that begins with h{hazard:02}_"
             ));
