@@ -13,7 +13,7 @@ use crate::market::{Candle, SeriesKey, SeriesStatus, Symbol};
 use crate::store::Occasion;
 
 /// Candles of a series that is read anew: weight 2, as a page of a warm-up.
-const REFRESH_CANDLES: u16 = 499;
+const REFRESH_CANDLES: u16 = 498;
 
 impl Engine {
     /// Moves the sweep on: begins it when it is due, asks for what there is room for.

@@ -16,7 +16,7 @@ use crate::market::{SeriesKey, Symbol, TimeMs};
 pub(super) const AUDITS: usize = 4;
 
 /// Candles of an audit: weight 1 under every version of the exchange's table, as the ten of 2.2 would be.
-pub(super) const AUDIT_CANDLES: u16 = 99;
+pub(super) const AUDIT_CANDLES: u16 = 98;
 
 /// Weight a minute that samples of older candles may cost (2.2): weight 1 each.
 const SAMPLES_A_MINUTE: usize = 40;

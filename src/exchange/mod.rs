@@ -25,7 +25,7 @@ pub use self::proxy::{BadProxy, Proxy, ProxyFault};
 pub use self::queue::{CLOSED_MAX, FeedQueue, FeedSender, LINKS_MAX, Offered, feed_queue};
 pub use self::refusal::{Refusal, Side};
 pub use self::refused::{RefusedCounts, RefusedRows};
-pub use self::request::{CandleRequest, LIMIT_MAX};
+pub use self::request::{CandleRequest, LIMIT_MAX, Proof};
 pub use self::way::{Way, WayError};
 
 use self::binance::Binance;

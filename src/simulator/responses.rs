@@ -88,7 +88,7 @@ pub(super) async fn rest(
         let (parts, body) = request.into_parts();
         let head = Request::from_parts(parts.clone(), ());
         let answer = fault::door::answer(&parts.method, body, world).await;
-        return Ok(finish(Reply::of(answer, None, world), &head, client, world));
+        return Ok(finish(Reply::of(answer, None), &head, client, world));
     }
     let endpoint = Endpoint::at(path).filter(|_| request.method() == Method::GET);
     let Some(endpoint) = endpoint else {
@@ -126,7 +126,7 @@ pub(super) fn refused<B>(
     client: IpAddr,
     world: &World,
 ) -> Response<Body> {
-    finish(Reply::of(Err(refusal), None, world), request, client, world)
+    finish(Reply::of(Err(refusal), None), request, client, world)
 }
 
 /// What strikes a request, of the faults of REST and of slow bytes.
@@ -236,7 +236,7 @@ async fn lost(
                 spoil::until_over(&of_wait, number).await;
                 line.reset_at_end();
             };
-            let reply = Reply::of(Ok("{}".to_owned()), verdict, world);
+            let reply = Reply::of(Ok("{}".to_owned()), verdict);
             let response = finish(reply, request, client, world);
             return Ok(spoil::headless_body(response, wait));
         }
@@ -278,10 +278,10 @@ async fn sent(
     world: &World,
 ) -> Response<Body> {
     let Ok(text) = answer else {
-        return finish(Reply::of(answer, verdict, world), request, client, world);
+        return finish(Reply::of(answer, verdict), request, client, world);
     };
     let text = spoils.iter().fold(text, spoil::spoiled);
-    let reply = Reply::of(Ok(text.clone()), verdict, world);
+    let reply = Reply::of(Ok(text.clone()), verdict);
     let mut response = finish(reply, request, client, world);
     for fault in spoils {
         if *fault == (RestFault::Truncate {}) {
@@ -312,18 +312,16 @@ fn refusal(verdict: Verdict) -> Refusal {
 }
 
 impl Reply {
-    fn of(answer: Result<String, Refusal>, verdict: Option<Verdict>, world: &World) -> Self {
+    fn of(answer: Result<String, Refusal>, verdict: Option<Verdict>) -> Self {
         let (status, text) = match answer {
             Ok(text) => (200, text),
             Err(refusal) => (refusal.status, refusal.body()),
         };
-        // `Retry-After` counts the client's seconds, as HTTP has it, however fast the exchange's clock runs.
-        let retry = verdict.and_then(Verdict::retry_after_secs);
         Self {
             status,
             text,
             is_html: false,
-            retry_after_secs: retry.map(|secs| (secs as f64 / world.clock.speed()).ceil() as i64),
+            retry_after_secs: verdict.and_then(Verdict::retry_after_secs),
             used_weight: verdict.map(Verdict::used),
         }
     }
@@ -370,6 +368,8 @@ pub(super) fn finish<B>(
         headers.insert(USED_WEIGHT, HeaderValue::from(used));
     }
     if let Some(secs) = reply.retry_after_secs {
+        // It counts the client's seconds, as HTTP has it, however fast the exchange's clock runs.
+        let secs = (secs as f64 / world.clock.speed()).ceil() as i64;
         headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
     }
     response

@@ -67,7 +67,7 @@ fn may_be_sent(urgency: Urgency, weight_used: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::CandleRequest;
+    use crate::exchange::{CandleRequest, Proof};
     use crate::market::{Interval, OpenTime, SeriesKey, Symbol};
 
     fn job(name: &str, interval: Interval, urgency: Urgency, rank: usize) -> FetchJob {
@@ -77,6 +77,7 @@ mod tests {
                 from: None,
                 until: OpenTime::from_ms(0),
                 limit: 1,
+                proof: Proof::Clock,
             },
             urgency,
             rank,

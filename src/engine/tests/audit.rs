@@ -41,7 +41,7 @@ fn h19_a_revision_the_sweep_finds_is_counted_replaced_recomputed_and_corrected()
     assert_eq!(world.stands(), world.expected());
     let audit = world.engine.info().audit;
     assert_eq!((audit.replaced, audit.added, audit.lacking), (1, 0, 0));
-    assert!(audit.checked > 24 * 99);
+    assert!(audit.checked > 24 * 98);
     sweep(&mut world);
     assert_eq!(
         world.engine.info().audit.replaced,
@@ -87,7 +87,7 @@ fn samples_go_back_through_all_that_is_kept_and_begin_anew() {
         }
         sweep(&mut world);
         let newest = world.engine.watched[&key()]
-            .check_request(99, &world.now)
+            .check_request(98, &world.now)
             .unwrap();
         seen.extend(world.rows(&newest).iter().map(|row| row.open_time));
     }

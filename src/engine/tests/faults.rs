@@ -45,7 +45,7 @@ fn h22_a_row_that_comes_late_for_a_bridged_hole_is_taken_in_recomputed_and_corre
             .insert(candle(minute).open_time, candle(minute));
     }
     pass_minutes(&mut world, 6);
-    world.answer_audits(); // the sweep reads the newest 99 candles
+    world.answer_audits(); // the sweep reads the newest 98 candles
     assert_eq!(world.last_result().holes, 0);
     assert_eq!(world.stands(), world.expected());
     let audit = world.engine.info().audit;
@@ -157,7 +157,7 @@ fn h05_an_outage_of_many_pages_is_filled_one_page_at_a_time_and_nothing_is_lost(
         let rows = world.rows(&job.request);
         world.answer(job.request, rows);
     }
-    assert_eq!(limits, [499, 499, 402]);
+    assert_eq!(limits, [498, 498, 404]);
     assert_eq!(world.status(), SeriesStatus::Live);
     assert_eq!(world.told(), world.expected());
     assert!(world.changes.len() > 10);

@@ -1,13 +1,13 @@
 //! What state a series is in, and what must be read for it next: one request at a time, the most needed first.
 //! A close that does not come is read at T + 2 s and not at the sight of a newer open candle: the exchange may serve the
-//! old version of a candle in the first seconds after it closed (hazard 19), and `CandleRequest` asks for closed candles
-//! only, so that a later row as the proof of finality cannot be had before.
+//! old version of a candle in the first seconds after it closed (hazard 19). And it is believed only with a later row behind
+//! it (`Proof::NextCandle`): then no clock, ours or the exchange's, can make a forming candle look closed (hazard 29).
 
 use super::{Link, Watched};
 use crate::engine::effect::{Effect, FetchJob, Urgency};
 use crate::engine::moment::Moment;
 use crate::engine::warmup::newest_final;
-use crate::exchange::CandleRequest;
+use crate::exchange::{CandleRequest, Proof};
 use crate::market::{HISTORY_MAX, OpenTime, SeriesStatus};
 
 /// A connection that is back within this was only a hiccup.
@@ -26,8 +26,8 @@ const EARLY_MAX: u32 = 8;
 /// Candles before the recommendation exists.
 const READY: usize = 100;
 
-/// Most candles one repair asks for: weight 2, and 1 up to 99.
-const REPAIR_PAGE: i64 = 499;
+/// Most candles one repair asks for, with the row behind them: weight 2, and 1 up to 98.
+const REPAIR_PAGE: i64 = 498;
 
 impl Watched {
     pub(super) fn status_at(&self, now: &Moment) -> SeriesStatus {
@@ -144,6 +144,7 @@ impl Watched {
             from: Some(from),
             until,
             limit,
+            proof: Proof::NextCandle,
         }
     }
 }

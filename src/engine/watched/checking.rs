@@ -5,7 +5,7 @@ use super::Watched;
 use crate::engine::effect::Effect;
 use crate::engine::moment::Moment;
 use crate::engine::warmup::newest_final;
-use crate::exchange::CandleRequest;
+use crate::exchange::{CandleRequest, Proof};
 use crate::market::{Candle, OpenTime, Origin};
 
 impl Watched {
@@ -20,6 +20,7 @@ impl Watched {
             from: None,
             until: newest_final(&self.key, now),
             limit,
+            proof: Proof::NextCandle,
         })
     }
 

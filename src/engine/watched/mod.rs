@@ -235,8 +235,17 @@ impl Watched {
                 self.early_in_a_row = 0;
                 self.settle(News::OpenCandle, now, out);
             }
-            Ok(false) => {}
+            Ok(false) => self.doubt(&candle),
             Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    /// An update of a candle that REST has shown as closed: the clock by which it was asked may be wrong (hazard 29), and
+    /// REST says once more what it is.
+    fn doubt(&mut self, update: &Candle) {
+        let is_newest = self.series.last().map(|last| last.open_time) == Some(update.open_time);
+        if is_newest && self.last_origin == Origin::Rest {
+            self.disputed.insert(update.open_time);
         }
     }
 

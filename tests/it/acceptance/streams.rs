@@ -98,12 +98,11 @@ async fn record(faults: &[&str], start: TimeMs, until: TimeMs) -> BTreeMap<Strin
         scene.pass(150_000).await;
     }
     scene.until_time(until).await;
+    let strikes = scene.strikes();
     scene.exchange.clear_faults();
-    println!(
-        "{} strikes: {:?}",
-        scene.strikes(),
-        scene.assert_true(&reader).await
-    );
+    println!("{strikes} strikes: {:?}", scene.assert_true(&reader).await);
+    let wanted = 10 * faults.len() as u64;
+    assert!(strikes >= wanted, "{strikes} strikes prove nothing");
     let mut told: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for change in reader.record().changes {
         let close = change["candle_close_time"].as_i64().unwrap();

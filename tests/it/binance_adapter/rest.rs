@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use hamacast::clock::ExchangeClock;
 use hamacast::exchange::binance::{Binance, BinanceSettings, Times};
-use hamacast::exchange::{Advice, CandleRequest, ContractKind, ContractStatus, ExchangeError};
+use hamacast::exchange::{
+    Advice, CandleRequest, ContractKind, ContractStatus, ExchangeError, Proof,
+};
 use hamacast::market::{Candle, OpenTime, TimeMs};
 
 use super::script::{Answer, HttpScript};
@@ -34,6 +36,7 @@ fn last(limit: u16) -> CandleRequest {
         from: None,
         until: OpenTime::from_ms(OPEN_MS - MINUTE_MS),
         limit,
+        proof: Proof::Clock,
     }
 }
 
