@@ -222,7 +222,11 @@ impl World {
     }
 
     pub(super) fn up(&mut self, connection: u64) {
-        let keys = Arc::from([key()]);
+        self.up_with(connection, &key());
+    }
+
+    pub(super) fn up_with(&mut self, connection: u64, key: &SeriesKey) {
+        let keys = Arc::from([key.clone()]);
         self.apply(Event::Feed(FeedEvent::Up {
             connection: ConnectionId::new(connection),
             keys,

@@ -6,12 +6,11 @@ use std::time::Duration;
 use hamacast::clock::Mono;
 use hamacast::exchange::FeedEvent;
 use hamacast::exchange::binance::Times;
-use hamacast::market::SeriesKey;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::client::{Client, closed_event, event};
 use super::script::{Peer, StreamScript, read_request};
-use super::{NOW, OPEN_MS, key, keys, times};
+use super::{NOW, OPEN_MS, key, keys, times, within};
 
 /// Connections are replaced after this long.
 const AGE: Duration = Duration::from_millis(400);
@@ -94,7 +93,7 @@ async fn h11_a_replacement_that_delivers_nothing_never_takes_over() {
     let replacements = async {
         for _ in 0..2 {
             let mut silent = server.accept_subscribed().await; // it answers pings, and that is all
-            while !client_gave_up(&mut silent).await {}
+            until_given_up(&mut silent).await;
         }
         let mut refused = server.accept().await;
         refused.request().await;
@@ -122,9 +121,10 @@ async fn while_answering<T>(peer: &mut Peer, work: impl Future<Output = T>) -> T
     }
 }
 
-/// Reads one frame; true when the client is gone.
-async fn client_gave_up(peer: &mut Peer) -> bool {
-    !matches!(peer.frame_or_end().await, Some(Message::Ping(_)))
+/// Reads until the client is gone.
+async fn until_given_up(peer: &mut Peer) {
+    let gone = async { while let Some(Message::Ping(_)) = peer.frame_or_end().await {} };
+    within("the end of a silent connection", gone).await;
 }
 
 #[tokio::test]
@@ -244,6 +244,10 @@ struct Delivering {
 impl Delivering {
     /// Delivers until the client asks for something, which is acknowledged.
     async fn until_request(&mut self, peer: &mut Peer) -> (String, Vec<String>) {
+        within("a request", self.deliver_until_request(peer)).await
+    }
+
+    async fn deliver_until_request(&mut self, peer: &mut Peer) -> (String, Vec<String>) {
         loop {
             match peer.frame().await {
                 Message::Ping(_) => {
@@ -296,7 +300,7 @@ async fn h08_a_path_that_acknowledges_and_never_delivers_is_left_and_tried_again
     let mut client = Client::start_with(hasty, &server, keys(&["BTCUSDT"]));
     let mut dead = server.accept_subscribed().await;
     client.expect_up().await;
-    while !client_gave_up(&mut dead).await {}
+    until_given_up(&mut dead).await;
     let (reason, _) = client.expect_down().await;
     assert!(reason.contains("acknowledged, but no candle"), "{reason}");
     let mut good = server.accept_subscribed().await;
@@ -391,11 +395,18 @@ async fn h13_changes_of_the_set_do_not_come_in_bursts() {
 #[tokio::test]
 async fn h14_a_replacement_carries_no_more_than_two_hundred_names() {
     let server = StreamScript::start().await;
-    let names: Vec<SeriesKey> = (0..199).map(|n| key(&format!("S{n}USDT"))).collect();
-    let mut client = Client::start_with(ageing(), &server, names.into_iter().collect());
-    let mut old = server.accept().await;
-    assert_eq!(old.acknowledge().await.names.len(), 200);
-    client.expect_up().await;
-    let mut new = server.accept().await;
-    assert_eq!(new.acknowledge().await.names.len(), 200);
+    let patient = Times {
+        silence: Duration::from_secs(60), // none is lost: the third and the fourth are replacements
+        ..ageing()
+    };
+    let series = (0..250).map(|n| key(&format!("S{n}USDT")));
+    let _client = Client::start_with(patient, &server, series.collect());
+    let (mut sizes, mut peers) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        let mut peer = server.accept().await;
+        sizes.push(peer.acknowledge().await.names.len());
+        peers.push(peer);
+    }
+    sizes.sort_unstable();
+    assert_eq!(sizes, [51, 51, 200, 200], "two, and what replaces them");
 }

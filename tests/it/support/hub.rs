@@ -304,8 +304,13 @@ impl Client {
         }
     }
 
-    /// The next message that is no heartbeat.
+    /// The next message that is no heartbeat. Heartbeats keep nobody waiting for ever.
     pub(crate) async fn next_item(&mut self) -> Value {
+        let item = tokio::time::timeout(PATIENCE, self.after_heartbeats()).await;
+        item.expect("more than heartbeats within 20 s")
+    }
+
+    async fn after_heartbeats(&mut self) -> Value {
         loop {
             let item = self.next().await;
             let kind = item.get("data").unwrap_or(&item).get("type");

@@ -224,6 +224,16 @@ mod tests {
         assert!(health.mute().is_empty() && health.all_deliver());
     }
 
+    /// One of three has been heard: the market is calm, and nothing is wrong with the other two.
+    #[test]
+    fn h07_a_series_that_has_not_delivered_yet_is_not_mute_while_most_have_not() {
+        let mut health = health(&["A", "B", "C"]);
+        for secs in 1..120 {
+            health.heard(&key("A"), at(secs));
+            assert_eq!(health.look(at(secs)), mute(&[]), "{secs}");
+        }
+    }
+
     #[test]
     fn h10_a_busy_series_that_falls_silent_is_mute_and_a_slow_one_is_not() {
         let mut health = health(&["BUSY", "SLOW", "OTHER"]);

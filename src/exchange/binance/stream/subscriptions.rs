@@ -302,8 +302,8 @@ mod tests {
         assert_eq!(subs.look_at(), None);
     }
 
-    /// Pings of the exchange at every 100 ms, a change of the set at every turn: what we say within a second, the
-    /// answers to at most one ping a turn included, stays under the exchange's patience.
+    /// A ping of the exchange every two seconds, a change of the set at every turn: what we say within a second, the
+    /// answers included, stays under the exchange's patience. Pings without end do not keep us from speaking.
     #[test]
     fn h13_answers_to_pings_count_and_do_not_keep_us_from_speaking() {
         let mut subs = subscriptions(&["AUSDT"]);
@@ -341,6 +341,10 @@ mod tests {
             subs.answered_ping(Mono::from_ms(ms));
         }
         assert!(subs.speak_at <= Mono::from_ms(20_500), "pings starve us");
+        let mut answering = subscriptions(&["AUSDT"]);
+        answering.answered_ping(Mono::from_ms(1_000));
+        assert_eq!(answering.next_request(Mono::from_ms(1_249)), None);
+        assert!(answering.next_request(Mono::from_ms(1_250)).is_some());
     }
 
     #[test]
