@@ -378,7 +378,7 @@ mod tests {
             asked += 1;
             now += 250;
             let is_bad = |name: &&str| text.contains(&format!("\"{name}@"));
-            if bad.iter().any(|name| is_bad(name)) {
+            if bad.iter().any(is_bad) {
                 if let Refused::SetAside(one) = subs.refused(Some(subs.last_id)) {
                     aside.push(one);
                 }
