@@ -14,7 +14,7 @@ test: tools redis
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
-	cargo test --locked
+	cargo test --locked -- --show-output # with the figures: recoveries, handovers, weights
 
 release: tools
 	cargo build --locked --release --bin hamacast
