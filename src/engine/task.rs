@@ -74,19 +74,7 @@ pub fn start(
     let (scheduler, scheduler_receiver) = watch::channel(engine.scheduler());
     let (universe, universe_receiver) = watch::channel(Universe::none_yet(settings));
     let (info, info_receiver) = watch::channel(EngineInfo::default());
-    let (followed, followed_receiver) = watch::channel(Arc::default());
-    let fetcher = Fetcher {
-        exchange: exchange.clone(),
-        clock: clock.clone(),
-        followed: followed_receiver,
-        answers: event_sender,
-    };
-    tasks.spawn("candle fetcher", fetcher.run(job_receiver, tasks.clone()));
-    let keeper = TimeKeeper {
-        exchange: exchange.clone(),
-        clock: clock.clone(),
-    };
-    tasks.spawn("exchange clock", keeper.run(tasks.clone()));
+    let followed = read_candles_and_time(&exchange, &clock, event_sender, job_receiver, tasks);
     let ties = Ties {
         exchange: exchange.clone(),
         clock: clock.clone(),
@@ -128,6 +116,30 @@ pub fn start(
     };
     tasks.spawn("engine", task.run(inbox));
     handle
+}
+
+/// Starts who reads candles and the time; where to say which series are followed.
+fn read_candles_and_time(
+    exchange: &Exchange,
+    clock: &ExchangeClock,
+    answers: mpsc::Sender<Event>,
+    jobs: mpsc::Receiver<FetchJob>,
+    tasks: &Tasks,
+) -> watch::Sender<Arc<BTreeSet<SeriesKey>>> {
+    let (followed, followed_receiver) = watch::channel(Arc::default());
+    let fetcher = Fetcher {
+        exchange: exchange.clone(),
+        clock: clock.clone(),
+        followed: followed_receiver,
+        answers,
+    };
+    tasks.spawn("candle fetcher", fetcher.run(jobs, tasks.clone()));
+    let keeper = TimeKeeper {
+        exchange: exchange.clone(),
+        clock: clock.clone(),
+    };
+    tasks.spawn("exchange clock", keeper.run(tasks.clone()));
+    followed
 }
 
 /// Everything the engine is told, by its way in.
