@@ -160,6 +160,7 @@ impl Session {
         let mut pings = tokio::time::interval(world.settings.ping_every);
         pings.reset(); // the first one is due after a period, not at once
         let mut end_of_life = self.began;
+        let mut looked = world.clock.now();
         let mut begun = match self.faults(&mut end_of_life).await {
             Ok(()) => self.subscribe(route.names).await,
             Err(end) => Err(end),
@@ -171,7 +172,7 @@ impl Session {
             let life_left = Duration::from_millis(end_of_life.ms_since(Mono::now()));
             let next_fault = world
                 .faults
-                .until_change(&world.clock)
+                .until_change(looked, &world.clock)
                 .unwrap_or(Duration::MAX);
             begun = tokio::select! {
                 message = self.socket.next() => match message {
@@ -182,8 +183,14 @@ impl Session {
                 _ = pings.tick() => self.ping().await,
                 () = cut.cancelled() => Err(End::TooSlow),
                 () = world.tasks.stopping() => Err(End::Stopping),
-                _ = told.changed() => self.faults(&mut end_of_life).await,
-                () = tokio::time::sleep(next_fault) => self.faults(&mut end_of_life).await,
+                _ = told.changed() => {
+                    looked = world.clock.now();
+                    self.faults(&mut end_of_life).await
+                }
+                () = tokio::time::sleep(next_fault) => {
+                    looked = world.clock.now();
+                    self.faults(&mut end_of_life).await
+                }
                 () = tokio::time::sleep(life_left) => Err(End::TooOld),
             };
         }

@@ -201,17 +201,19 @@ fn promise_length(response: &mut Response<Body>, length: u64) {
 /// Waits until fault `number` is over, is cleared, or everything stops.
 pub(super) async fn until_over(world: &World, number: u64) {
     let mut changes = world.faults.changes();
-    while world.faults.lasts(number, world.clock.now()) {
+    let mut looked = world.clock.now();
+    while world.faults.lasts(number, looked) {
         // With nothing ahead only a clear or the stop ends the wait; a day is as good as any other time.
         let ahead = world
             .faults
-            .until_change(&world.clock)
+            .until_change(looked, &world.clock)
             .unwrap_or(Duration::from_secs(86_400));
         tokio::select! {
             () = world.tasks.stopping() => return,
             told = changes.changed() => if told.is_err() { return },
             () = tokio::time::sleep(ahead.max(Duration::from_millis(1))) => {}
         }
+        looked = world.clock.now();
     }
 }
 

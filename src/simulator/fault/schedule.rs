@@ -283,15 +283,19 @@ impl Faults {
         hash(self.seed, number, name, 0)
     }
 
-    /// Real time until a fault begins or ends; `None`: none will.
-    pub(in crate::simulator) fn until_change(&self, clock: &SimClock) -> Option<Duration> {
-        let now = clock.now();
+    /// Real time until the first fault begins or ends after `looked`, when it was last looked at them; none left when that
+    /// has happened meanwhile. `None`: none will.
+    pub(in crate::simulator) fn until_change(
+        &self,
+        looked: TimeMs,
+        clock: &SimClock,
+    ) -> Option<Duration> {
         let book = self.book();
         let times = book
             .entries
             .iter()
             .flat_map(|entry| [Some(entry.from), entry.to]);
-        let next = times.flatten().filter(|time| *time > now).min()?;
+        let next = times.flatten().filter(|time| *time > looked).min()?;
         Some(clock.real_until(next))
     }
 
