@@ -85,7 +85,7 @@ async fn shown_live(client: &mut Client, symbol: &str) -> Duration {
     let stream = format!(r#"["{}@signal_15m"]"#, symbol.to_ascii_lowercase());
     let ask = format!(r#"{{"method":"SUBSCRIBE","params":{stream},"id":"on demand"}}"#);
     client.send(&ask).await;
-    let mut acknowledged = false;
+    let (mut acknowledged, mut refused) = (false, false);
     loop {
         let message = client.next().await;
         assert!(
@@ -93,10 +93,10 @@ async fn shown_live(client: &mut Client, symbol: &str) -> Duration {
             "{symbol}: never live; {message}"
         );
         if message["id"] == "on demand" {
-            acknowledged = message["error"].is_null();
-            if !acknowledged {
-                client.send(&ask).await; // a hub that has just begun may not know yet what trades
-            }
+            refused = !message["error"].is_null();
+            acknowledged = !refused;
+        } else if refused && message["data"]["type"] == "status" {
+            client.send(&ask).await; // a hub that has just begun may not know yet what trades
         }
         for item in items(&message) {
             if item["type"] != "snapshot" {
