@@ -14,7 +14,7 @@ test: tools redis
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
-	cargo test --locked
+	cargo test --locked -- --show-output # with the figures: recoveries, handovers, weights
 
 release: tools
 	cargo build --locked --release --bin hamacast
@@ -30,6 +30,19 @@ redis:
 		if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -yq redis-server; \
 		else sudo -n apt-get update -q && sudo -n apt-get install -yq redis-server; fi; } \
 	|| { echo "the tests need redis-server 7: apt-get install redis-server" >&2; exit 1; }
+
+# Unchanged clients of the exchange against the simulated one, and one of them against our own feed. The first run takes
+# the clients from PyPI and npm, exactly pinned; later ones need no network.
+.PHONY: interop python
+interop: build python
+	python3 tests/interop/run.py
+
+python:
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { \
+		if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -yq python3 python3-venv; \
+		else sudo -n apt-get update -q && sudo -n apt-get install -yq python3 python3-venv; fi; } \
+	|| { echo "make interop needs Python 3.11: apt-get install python3 python3-venv" >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "make interop needs Node 20 with npm: https://nodejs.org" >&2; exit 1; }
 
 # By hand: the candle files of a directory (SYMBOL-5m.csv), played at 600 times real time, must come out of serve as the
 # changes analyze finds. 1,000 candles after the first 600 take 8 minutes.

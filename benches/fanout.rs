@@ -11,7 +11,7 @@ use anyhow::{Context as _, ensure};
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures::future::try_join_all;
 use hamacast::clock::{ExchangeClock, Mono};
-use hamacast::hub::{Connecting, Form, Hub, HubSettings};
+use hamacast::hub::{Asker, Connecting, Form, Hub, HubSettings};
 use hamacast::market::{Interval, OpenTime, SeriesKey, SeriesStatus, Symbol, TimeMs};
 use hamacast::signal::{ChangeBody, Recommendation, SignalChange, SignalResult, Source};
 use hamacast::store::{Occasion, Store, Write};
@@ -306,6 +306,7 @@ async fn serve() -> anyhow::Result<()> {
                 let connecting = Connecting {
                     mode: Form::Raw,
                     streams: vec!["btcusdt@signal_15m".into()],
+                    asker: Asker::Exempt,
                     peer: socket.peer_addr()?.ip(),
                 };
                 hub.accept(socket, Bytes::new(), connecting);

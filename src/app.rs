@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -16,15 +17,21 @@ use crate::config::{Config, Secret};
 use crate::engine::{
     self, Beginning, EngineHandle, EngineSettings, Operation, TechnicalFigures, WatchList,
 };
-use crate::exchange::Exchange;
 use crate::exchange::binance::{Binance, BinanceSettings};
-use crate::http::{self, AdminToken, CompatCache, HttpSettings, HttpState, RedisNeed};
+use crate::exchange::{BadProxy, Exchange, Proxy};
+use crate::http::{
+    self, AdminToken, CompatCache, HttpSettings, HttpState, RedisNeed, TrustedProxies,
+};
 use crate::hub::{Hub, HubSettings};
 use crate::market::Interval;
 use crate::simulator::Simulator;
-pub use crate::simulator::{LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
+use crate::simulator::proxy::SimProxy;
+pub use crate::simulator::proxy::{ProxyFault, ProxyKind, ProxyLogin, ProxySettings};
+pub use crate::simulator::{
+    Direct, Fault, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable,
+};
 use crate::store::redis::{BadRedisUrl, Fallback, Part, RedisSettings};
-use crate::store::{Batch, KEPT_CHANGES, RedisStore, Store, WRITE_QUEUE};
+use crate::store::{Batch, KEPT_CHANGES, MemoryStore, RedisStore, Store, WANTED_FOR, WRITE_QUEUE};
 use crate::tasks::Tasks;
 
 /// The process is gone 5 s after it was told to stop; what is not done by then is named and left.
@@ -57,6 +64,25 @@ pub enum Rooms {
     Hub,
 }
 
+/// How long things take that users know and nobody sets; tests have less time.
+#[derive(Debug, Clone, Copy)]
+pub struct Timings {
+    /// A contract is watched for so long after the last time somebody asked for it.
+    pub wanted_for: Duration,
+    /// A call waits so long for the first result of a contract that is watched because it asks for it: one round trip to
+    /// the exchange, and what it may wait behind.
+    pub first_result_within: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            wanted_for: WANTED_FOR,
+            first_result_within: Duration::from_secs(5),
+        }
+    }
+}
+
 /// A running server; it lives until `stop`.
 #[derive(Debug)]
 pub struct App {
@@ -77,6 +103,19 @@ impl App {
     /// # Errors
     /// The address cannot be listened on, the exchange's URLs or Redis' are none.
     pub async fn start(config: &Config, rooms: Rooms, tasks: &Tasks) -> anyhow::Result<Self> {
+        Self::start_timed(config, rooms, Timings::default(), tasks).await
+    }
+
+    /// As `start`, with other timings.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub async fn start_timed(
+        config: &Config,
+        rooms: Rooms,
+        timings: Timings,
+        tasks: &Tasks,
+    ) -> anyhow::Result<Self> {
         let listen = config.listen.value;
         let listener = TcpListener::bind(listen)
             .await
@@ -85,10 +124,7 @@ impl App {
             .local_addr()
             .context("the listener has no address")?;
         let clock = ExchangeClock::from_wall();
-        let store = match redis_settings(config)? {
-            Some(settings) => Store::Redis(RedisStore::new(settings)),
-            None => Store::memory(),
-        };
+        let store = store(config, timings)?;
         let (hub, readers) = match rooms {
             Rooms::All | Rooms::Hub => {
                 let (hub, readers) = Hub::start(hub_settings(config), &store, &clock, tasks);
@@ -104,11 +140,12 @@ impl App {
             }
             Store::Redis(redis) => join(config, rooms, redis, readers, &clock, tasks)?,
             Store::Memory(view) => {
-                let exchange = Exchange::Binance(Binance::new(&binance(config), clock.clone())?);
+                let exchange = Exchange::Binance(Binance::new(&binance(config)?, clock.clone())?);
                 let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
                 tasks.spawn("store writer", view.clone().write_all(inbox, readers));
                 let settings = engine_settings(config);
-                engine::start(settings, exchange, clock, writes, None, tasks)
+                let interest = store.interest().clone();
+                engine::start(&settings, exchange, clock, writes, None, interest, tasks)
             }
         };
         let draining = CancellationToken::new();
@@ -117,7 +154,10 @@ impl App {
             engine: engine.clone(),
             compat: CompatCache::default(),
             hub,
-            settings: Arc::new(http_settings(config, rooms)),
+            settings: Arc::new(HttpSettings {
+                first_result_within: timings.first_result_within,
+                ..http_settings(config, rooms)
+            }),
             tasks: tasks.clone(),
             draining: draining.clone(),
             started: Mono::now(),
@@ -180,16 +220,25 @@ pub async fn demo(settings: DemoSettings, mut config: Config) -> anyhow::Result<
     run(config, Rooms::All, tasks).await
 }
 
-/// Runs the simulated exchange alone until the process is told to stop.
+/// Runs the simulated exchange alone, and proxies to it, until the process is told to stop.
 ///
 /// # Errors
 /// A `SimulatorError`, which says whether the user's settings are at fault; or a part of it ended by itself.
-pub async fn exchange(settings: SimulatorSettings, listen: SocketAddr) -> anyhow::Result<()> {
+pub async fn exchange(
+    settings: SimulatorSettings,
+    listen: SocketAddr,
+    proxies: Vec<(ProxySettings, SocketAddr)>,
+) -> anyhow::Result<()> {
     let tasks = Tasks::new();
     let simulator = Simulator::start(settings, listen, &tasks).await?;
+    let signals = StopSignals::listen()?;
+    for (settings, listen) in proxies {
+        let proxy = SimProxy::start(&simulator, settings, listen, &tasks).await?;
+        eprintln!("proxy to it on {}", proxy.url());
+    }
     println!("listening on http://{}", simulator.local_addr());
     let asked = tokio::select! {
-        asked = stop_signal() => Some(asked.context("signals cannot be waited for")?),
+        asked = signals.asked() => Some(asked),
         () = tasks.stopping() => None,
     };
     tracing::info!(by = asked.unwrap_or("a part that ended"), "stopping");
@@ -200,9 +249,10 @@ pub async fn exchange(settings: SimulatorSettings, listen: SocketAddr) -> anyhow
 /// Runs until a signal asks to stop. An error: a part of it ended by itself.
 async fn run(config: Config, rooms: Rooms, tasks: Tasks) -> anyhow::Result<()> {
     let app = App::start(&config, rooms, &tasks).await?;
+    let signals = StopSignals::listen()?;
     println!("listening on http://{}", app.address);
     let asked = tokio::select! {
-        asked = stop_signal() => Some(asked.context("signals cannot be waited for")?),
+        asked = signals.asked() => Some(asked),
         () = tasks.stopping() => None,
     };
     tracing::info!(by = asked.unwrap_or("a part that ended"), "stopping");
@@ -227,18 +277,30 @@ fn how_it_ended(
     Ok(())
 }
 
-/// Resolves with the name of the signal that asks the process to stop.
-///
-/// # Errors
-/// The operating system refuses to tell.
-pub async fn stop_signal() -> std::io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(tokio::select! {
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
-    })
+/// The signals that ask the process to stop. They are listened for before anybody is told that it runs: whoever reads that
+/// line may send one at once, and it must end in good order.
+#[derive(Debug)]
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> anyhow::Result<Self> {
+        let of = |kind| signal(kind).context("signals cannot be waited for");
+        Ok(Self {
+            interrupt: of(SignalKind::interrupt())?,
+            terminate: of(SignalKind::terminate())?,
+        })
+    }
+
+    /// The name of the one that came, since `listen`.
+    async fn asked(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
 }
 
 /// An engine that shares the log in Redis with others: it speaks while it holds the lease.
@@ -250,7 +312,7 @@ fn join(
     clock: &ExchangeClock,
     tasks: &Tasks,
 ) -> anyhow::Result<EngineHandle> {
-    let exchange = Exchange::Binance(Binance::new(&binance(config), clock.clone())?);
+    let exchange = Exchange::Binance(Binance::new(&binance(config)?, clock.clone())?);
     let settings = EngineSettings {
         beginning: Beginning::Silent,
         technical: TechnicalFigures::Written,
@@ -266,7 +328,16 @@ fn join(
     let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
     let ties = redis.join(part, inbox, readers, clock, tasks);
     let voice = Some(ties.voice);
-    let local = engine::start(settings, exchange, clock.clone(), writes, voice, tasks);
+    let interest = redis.view().interest().clone();
+    let local = engine::start(
+        &settings,
+        exchange,
+        clock.clone(),
+        writes,
+        voice,
+        interest,
+        tasks,
+    );
     let hubs = engine::serve_hubs(
         local.clone(),
         redis.clone(),
@@ -276,6 +347,23 @@ fn join(
     );
     tasks.spawn("orders of hubs", hubs);
     Ok(engine::routed(&local, redis, tasks))
+}
+
+/// Where results and changes are kept.
+///
+/// # Errors
+/// What `config` says is no Redis.
+fn store(config: &Config, timings: Timings) -> Result<Store, BadRedisUrl> {
+    let wanted_for = timings.wanted_for;
+    Ok(match redis_settings(config)? {
+        Some(mut settings) => {
+            settings.wanted_for = wanted_for;
+            Store::Redis(RedisStore::new(settings))
+        }
+        None => Store::Memory(Arc::new(
+            MemoryStore::new(KEPT_CHANGES).wanted_for(wanted_for),
+        )),
+    })
 }
 
 /// Where Redis is; none: memory only.
@@ -301,12 +389,22 @@ pub fn redis_settings(config: &Config) -> Result<Option<RedisSettings>, BadRedis
     Ok(Some(settings))
 }
 
-fn binance(config: &Config) -> BinanceSettings {
-    BinanceSettings {
+/// The proxy to the exchange; none: straight.
+///
+/// # Errors
+/// What `config` says is none. Says which variable is wrong, and nothing of its value.
+pub fn proxy(config: &Config) -> Result<Option<Proxy>, BadProxy> {
+    let text = config.exchange.proxy.value.as_ref();
+    text.map(|text| Proxy::parse(text.expose())).transpose()
+}
+
+fn binance(config: &Config) -> anyhow::Result<BinanceSettings> {
+    Ok(BinanceSettings {
         rest_url: config.exchange.rest_url.value.clone(),
         ws_url: config.exchange.ws_url.value.clone(),
+        proxy: proxy(config).context(config.proxy_variable())?,
         ..BinanceSettings::default()
-    }
+    })
 }
 
 fn engine_settings(config: &Config) -> EngineSettings {
@@ -323,6 +421,7 @@ fn engine_settings(config: &Config) -> EngineSettings {
     };
     EngineSettings {
         operation,
+        max_watched: config.watch.max_watched.value,
         sweep_every: config.scheduler.interval.value,
         ..EngineSettings::new(watch_list, config.watch.intervals.value.clone())
     }
@@ -332,6 +431,7 @@ fn hub_settings(config: &Config) -> HubSettings {
     let mut settings = HubSettings::new(config.watch.intervals.value.clone());
     settings.limits.max_streams = config.limits.max_streams.value;
     settings.limits.client_messages_per_s = config.limits.client_messages_per_s.value;
+    settings.limits.max_watched = config.watch.max_watched.value;
     settings.limits.slow_bytes = config.limits.slow_bytes.value;
     settings.limits.replay_max = config.limits.replay_max.value;
     settings
@@ -348,6 +448,7 @@ fn http_settings(config: &Config, rooms: Rooms) -> HttpSettings {
         kept_changes: KEPT_CHANGES,
     };
     let token = config.access.admin_token.value.as_ref();
+    let proxies = config.access.trusted_proxies.value.iter();
     HttpSettings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         intervals: config.watch.intervals.value.clone(),
@@ -360,6 +461,8 @@ fn http_settings(config: &Config, rooms: Rooms) -> HttpSettings {
         },
         start_disabled: !config.scheduler.enabled.value,
         max_watched: config.watch.max_watched.value,
+        first_result_within: Timings::default().first_result_within,
+        trusted_proxies: TrustedProxies(proxies.map(|one| (one.address, one.prefix_len)).collect()),
         admin_token: token.map(|token| AdminToken::new(token.expose())),
     }
 }

@@ -65,12 +65,33 @@ pub fn wall() -> TimeMs {
     TimeMs::new(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// How fast two good clocks part: 100 millionths, twice what a cheap crystal does.
+const DRIFT: f64 = 1e-4;
+
+/// How long the stamps of one span of real time are looked at together.
+const SPAN_MS: f64 = 2_000.0;
+
+/// Events this old on arrival, real time, are slow; when even the youngest of a span are older, the clock is in doubt.
+const SLOW_MS: f64 = 2_000.0;
+
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     at: Instant,
     exchange_ms: f64,
     speed: f64,
     error_ms: f64,
+    /// False while only this machine's wall clock was read.
+    known: bool,
+    stamps: Stamps,
+}
+
+/// How old the youngest events of the present span and of the one before were on arrival, exchange milliseconds: the
+/// minimum of (receive - stamp).
+#[derive(Debug, Clone, Copy)]
+struct Stamps {
+    since: Instant,
+    youngest_ms: f64,
+    before_ms: f64,
 }
 
 /// The exchange's time, kept from its answers: cloned freely, all clones show the same time.
@@ -80,12 +101,14 @@ pub struct ExchangeClock(Arc<RwLock<Reading>>);
 impl ExchangeClock {
     /// A clock that shows this machine's wall clock until the exchange has been asked.
     pub fn from_wall() -> Self {
-        let exchange_ms = wall().ms() as f64;
+        let at = now_instant();
         Self(Arc::new(RwLock::new(Reading {
-            at: now_instant(),
-            exchange_ms,
+            at,
+            exchange_ms: wall().ms() as f64,
             speed: 1.0,
             error_ms: 1_000.0,
+            known: false,
+            stamps: Stamps::none(at),
         })))
     }
 
@@ -95,43 +118,83 @@ impl ExchangeClock {
         TimeMs::new(reading.now_ms(now_instant()) as i64)
     }
 
-    /// How many times as fast as ours the exchange's clock runs: 1 but on a simulated exchange.
+    /// How many times as fast as ours the exchange's clock runs.
     pub fn speed(&self) -> f64 {
         self.reading().speed
     }
 
-    /// How far the clock may be off, in exchange milliseconds: half the round trip of the last answer, and how far event
-    /// stamps have pushed it since.
-    pub fn error_ms(&self) -> i64 {
-        self.reading().error_ms.ceil() as i64
+    /// Whether the exchange has said what time it is.
+    pub fn is_known(&self) -> bool {
+        self.reading().known
     }
 
-    /// Sets the clock by an answer of the exchange: it said `time` somewhere within the last `round_trip`.
+    /// How far the clock may be off, in exchange milliseconds: half the round trip of the best answer, what has passed
+    /// since times the drift of clocks, and how far event stamps contradict it.
+    pub fn error_ms(&self) -> i64 {
+        let (reading, at) = (self.reading(), now_instant());
+        (reading.error_at(at) + reading.doubt_ms(at)).ceil() as i64
+    }
+
+    /// How far this machine's wall clock is behind the exchange's, milliseconds; none while that is not known, and on an
+    /// exchange whose clock is made up.
+    pub fn ahead_of_wall_ms(&self) -> Option<i64> {
+        let reading = self.reading();
+        let real = reading.known && (reading.speed - 1.0).abs() < f64::EPSILON;
+        real.then(|| self.now().ms_since(wall()))
+    }
+
+    /// Sets the clock by an answer of the exchange: it said `time` somewhere within the last `round_trip`. Where that and
+    /// what was known before agree, what both allow is kept, so that one slow answer makes the clock no worse; where they
+    /// do not, the exchange's clock has stepped, and the answer stands.
     pub fn set(&self, time: TimeMs, speed: f64, round_trip: Duration) {
         let half_ms = round_trip.as_secs_f64() * 500.0 * speed;
-        let exchange_ms = time.ms() as f64 + half_ms;
-        self.write(Reading {
-            at: now_instant(),
-            exchange_ms,
-            speed,
-            error_ms: half_ms + 1.0,
+        let (told_ms, told_error_ms) = (time.ms() as f64 + half_ms, half_ms + 1.0);
+        self.change(|reading, at| {
+            let (known_ms, known_error_ms) = (reading.now_ms(at), reading.error_at(at));
+            let same_clock = reading.known && (reading.speed - speed).abs() < f64::EPSILON;
+            let agree = same_clock && (told_ms - known_ms).abs() <= told_error_ms + known_error_ms;
+            let (exchange_ms, error_ms) = if agree {
+                let from = (told_ms - told_error_ms).max(known_ms - known_error_ms);
+                let to = (told_ms + told_error_ms).min(known_ms + known_error_ms);
+                (f64::midpoint(from, to), ((to - from) / 2.0).max(1.0))
+            } else {
+                (told_ms, told_error_ms)
+            };
+            let stamps = if same_clock {
+                reading.stamps.moved(exchange_ms - known_ms)
+            } else {
+                Stamps::none(at)
+            };
+            Reading {
+                at,
+                exchange_ms,
+                speed,
+                error_ms,
+                known: true,
+                stamps,
+            }
         });
     }
 
     /// An event stamped `time` by the exchange has arrived: the exchange's clock is at least there. Or the stamp is wrong:
     /// what it pushes counts as error until the exchange is asked again, so that no stamp makes a candle final too early.
+    /// Where all stamps of a while lag far behind the clock, either they are slow or the clock is wrong: that counts as
+    /// error too, and whatever is closed by time waits.
     pub fn at_least(&self, time: TimeMs) {
-        let reading = self.reading();
-        let at = now_instant();
-        let ahead_ms = time.ms() as f64 - reading.now_ms(at);
-        if ahead_ms > 0.0 {
-            self.write(Reading {
+        self.change(|reading, at| {
+            let age_ms = reading.now_ms(at) - time.ms() as f64;
+            let stamps = reading.stamps.noted(age_ms.max(0.0), at);
+            if age_ms >= 0.0 {
+                return Reading { stamps, ..reading };
+            }
+            Reading {
                 at,
                 exchange_ms: time.ms() as f64,
-                error_ms: reading.error_ms + ahead_ms,
+                error_ms: reading.error_at(at) - age_ms,
+                stamps,
                 ..reading
-            });
-        }
+            }
+        });
     }
 
     fn reading(&self) -> Reading {
@@ -141,40 +204,90 @@ impl ExchangeClock {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn write(&self, reading: Reading) {
-        *self
+    fn change(&self, change: impl FnOnce(Reading, Instant) -> Reading) {
+        let mut reading = self
             .0
             .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = reading;
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        *reading = change(*reading, now_instant());
     }
 }
 
 impl Reading {
     fn now_ms(&self, at: Instant) -> f64 {
-        self.exchange_ms
-            + at.saturating_duration_since(self.at).as_secs_f64() * 1_000.0 * self.speed
+        self.exchange_ms + self.age_ms(at) * self.speed
     }
+
+    fn error_at(&self, at: Instant) -> f64 {
+        self.error_ms + self.age_ms(at) * self.speed * DRIFT
+    }
+
+    fn age_ms(&self, at: Instant) -> f64 {
+        ms_between(self.at, at)
+    }
+
+    /// How far the stamps that came lately contradict the clock.
+    fn doubt_ms(&self, at: Instant) -> f64 {
+        let age_ms = self.stamps.youngest(at);
+        if self.known && age_ms > SLOW_MS * self.speed && age_ms.is_finite() {
+            age_ms
+        } else {
+            0.0
+        }
+    }
+}
+
+impl Stamps {
+    const fn none(since: Instant) -> Self {
+        Self {
+            since,
+            youngest_ms: f64::INFINITY,
+            before_ms: f64::INFINITY,
+        }
+    }
+
+    /// An event has arrived `age_ms` after its stamp.
+    fn noted(self, age_ms: f64, at: Instant) -> Self {
+        let passed_ms = ms_between(self.since, at);
+        if passed_ms < SPAN_MS {
+            return Self {
+                youngest_ms: self.youngest_ms.min(age_ms),
+                ..self
+            };
+        }
+        Self {
+            since: at,
+            youngest_ms: age_ms,
+            before_ms: if passed_ms < 2.0 * SPAN_MS {
+                self.youngest_ms
+            } else {
+                f64::INFINITY
+            },
+        }
+    }
+
+    /// The age of the youngest event of late; infinite when there was none.
+    fn youngest(&self, at: Instant) -> f64 {
+        if ms_between(self.since, at) < 2.0 * SPAN_MS {
+            self.youngest_ms.min(self.before_ms)
+        } else {
+            f64::INFINITY
+        }
+    }
+
+    /// The clock they were measured by has been moved.
+    fn moved(self, by_ms: f64) -> Self {
+        Self {
+            youngest_ms: (self.youngest_ms + by_ms).max(0.0),
+            before_ms: (self.before_ms + by_ms).max(0.0),
+            ..self
+        }
+    }
+}
+
+fn ms_between(from: Instant, to: Instant) -> f64 {
+    to.saturating_duration_since(from).as_secs_f64() * 1_000.0
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_exchange_clock_runs_at_the_exchanges_speed() {
-        let clock = ExchangeClock::from_wall();
-        clock.set(TimeMs::new(1_000_000), 60.0, Duration::ZERO);
-        tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(clock.now().ms(), 1_120_000);
-        clock.at_least(TimeMs::new(1_100_000)); // an older event moves nothing
-        assert_eq!(clock.now().ms(), 1_120_000);
-        assert_eq!(clock.error_ms(), 1);
-        clock.at_least(TimeMs::new(1_130_000));
-        assert_eq!(clock.now().ms(), 1_130_000);
-        assert_eq!(
-            clock.error_ms(),
-            10_001,
-            "who knows whether the stamp was right"
-        );
-    }
-}
+mod tests;

@@ -216,9 +216,11 @@ pub struct LogConfig {
 /// A setting as `hamacast config` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// The variable.
+    /// The setting.
     pub name: &'static str,
-    /// Its text; `***` for a secret, empty for none.
+    /// The variable it was found in: of `PROXY_URL` it may be another program's.
+    pub variable: &'static str,
+    /// Its text; `***` for a secret, empty for none; a proxy without its login.
     pub value: String,
     /// Who said so.
     pub source: Source,
@@ -287,6 +289,12 @@ impl Config {
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
+
+    /// The variable in which the proxy was found; `PROXY_URL` when there is none.
+    pub fn proxy_variable(&self) -> &'static str {
+        let row = self.rows.iter().find(|row| row.name == PROXY_NAMES[0]);
+        row.map_or(PROXY_NAMES[0], |row| row.variable)
+    }
 }
 
 struct Reader<'a> {
@@ -324,7 +332,7 @@ impl<'a> Reader<'a> {
     ) -> Option<Setting<Option<T>>> {
         let (found, text, source) = self.said(name);
         if text.is_empty() {
-            self.show(name, "", source);
+            self.show(name, found, "", source);
             return Some(Setting {
                 value: None,
                 source,
@@ -372,7 +380,7 @@ impl<'a> Reader<'a> {
     ) -> Option<Setting<T>> {
         match parse(text) {
             Ok(value) => {
-                self.show(name, text, source);
+                self.show(name, found, text, source);
                 Some(Setting { value, source })
             }
             Err(why) => {
@@ -393,16 +401,18 @@ impl<'a> Reader<'a> {
         self.bad.push(BadSetting::new(found, text, source, words));
     }
 
-    fn show(&mut self, name: &'static str, text: &str, source: Source) {
+    fn show(&mut self, name: &'static str, variable: &'static str, text: &str, source: Source) {
         let hidden = table::entry(name).is_none_or(|entry| entry.secret);
-        let value = if hidden && !text.is_empty() {
-            "***"
-        } else {
-            text
+        let value = match text {
+            "" => String::new(),
+            text if name == PROXY_NAMES[0] => parse::without_login(text),
+            _ if hidden => "***".to_owned(),
+            text => text.to_owned(),
         };
         self.rows.push(Row {
             name,
-            value: value.to_owned(),
+            variable,
+            value,
             source,
         });
     }

@@ -51,6 +51,7 @@ impl StandIn {
         ties.watched.send_replace(Arc::new(WatchedSeries {
             series: series.iter().cloned().collect(),
             about: String::new(),
+            ..WatchedSeries::default()
         }));
         let speaking = |voice: &Voice| matches!(voice, Voice::Speaking { .. });
         let voice = ties.voice.wait_for(speaking);

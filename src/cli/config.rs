@@ -17,7 +17,7 @@ Takes the flags of serve, to show what they would do. Exit code 2 when a setting
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ConfigArgs {
-    /// A JSON array of {name, value, source} instead of a table
+    /// A JSON array of {name, variable, value, source} instead of a table
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -46,10 +46,19 @@ fn json(rows: &[Row]) -> anyhow::Result<String> {
         .iter()
         .map(|row| {
             let source = row.source.to_string();
-            serde_json::json!({ "name": row.name, "value": row.value, "source": source })
+            serde_json::json!({ "name": row.name, "variable": row.variable, "value": row.value, "source": source })
         })
         .collect();
     Ok(serde_json::to_string_pretty(&rows)? + "\n")
+}
+
+/// Where it came from; the variable too where that has another name.
+fn source(row: &Row) -> String {
+    if row.variable == row.name {
+        row.source.to_string()
+    } else {
+        format!("{} ({})", row.source, row.variable)
+    }
 }
 
 fn table(rows: &[Row]) -> String {
@@ -69,7 +78,7 @@ fn table(rows: &[Row]) -> String {
             "{:names$}  {:values$}  {}\n",
             row.name,
             shown(row),
-            row.source
+            source(row)
         );
     }
     text

@@ -68,7 +68,7 @@ enum Command {
     /// Feed, REST and dashboard for an engine elsewhere, through Redis
     Hub(hub::HubArgs),
     /// The simulated Binance USD-M exchange alone
-    Exchange(exchange::ExchangeArgs),
+    Exchange(Box<exchange::ExchangeArgs>),
     /// HAMA of a candle CSV: one row per candle
     Analyze(analyze::AnalyzeArgs),
     /// Live signal changes of a running server, a line each
@@ -94,7 +94,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args, sources),
         Command::Engine(args) => engine::run(args, sources),
         Command::Hub(args) => hub::run(args, sources),
-        Command::Exchange(args) => exchange::run(args, &sources),
+        Command::Exchange(args) => exchange::run(*args, &sources),
         Command::Analyze(args) => analyze::run(&args),
         Command::Tail(args) => tail::run(&args),
         Command::Config(args) => config::run(args, sources),

@@ -52,6 +52,10 @@ pub(super) fn start(
     if let Err(error) = app::redis_settings(&config) {
         return Ok(super::usage(&error.to_string()));
     }
+    if let Err(error) = app::proxy(&config) {
+        let variable = config.proxy_variable();
+        return Ok(super::usage(&format!("{variable}: {error}")));
+    }
     super::logging::init(&config.log, &sources)?;
     super::run_to_end(app::serve(config, rooms))??;
     Ok(ExitCode::SUCCESS)

@@ -180,6 +180,39 @@ pub(super) fn secret_url(schemes: &'static [&'static str]) -> impl Fn(&str) -> P
     }
 }
 
+/// A proxy's URL. Which of its parts the protocols can carry is the exchange's room to say. An unescaped `/`, `?` or `#` in
+/// a password ends the host early, and the rest of the password would be taken for a path, the user for a host.
+pub(super) fn proxy_url(text: &str) -> Parsed<Secret> {
+    const ESCAPE: &str = "write /, ? and # in a password as %2F, %3F, %23";
+    let url = text.parse::<reqwest::Url>();
+    let url = url.map_err(|_| format!("it is no URL; {ESCAPE}"))?;
+    let is_bare = matches!(url.path(), "" | "/");
+    match url.scheme() {
+        "http" | "socks5" | "socks5h"
+            if !is_bare || url.query().is_some() || url.fragment().is_some() =>
+        {
+            Err(format!("it has a path, a query or a fragment; {ESCAPE}"))
+        }
+        "http" | "socks5" | "socks5h" if url.has_host() => Ok(Secret::new(text)),
+        "https" => Err("https:// proxies (TLS to the proxy itself) are not supported".to_owned()),
+        _ => Err(plainly_wrong()),
+    }
+}
+
+/// A URL with a login as it may be shown: nothing of the login, some services take a token as the user.
+pub(super) fn without_login(text: &str) -> String {
+    let Ok(url) = text.parse::<reqwest::Url>() else {
+        return "***".to_owned();
+    };
+    let login = match (url.username(), url.password()) {
+        ("", None) => "",
+        _ => "***@",
+    };
+    let port = url.port().map_or(String::new(), |port| format!(":{port}"));
+    let host = url.host_str().unwrap_or_default();
+    format!("{}://{login}{host}{port}", url.scheme())
+}
+
 #[expect(
     clippy::unnecessary_wraps,
     reason = "a parser like the others: any text is a password"

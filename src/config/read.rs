@@ -113,7 +113,12 @@ fn redis_enabled(reader: &mut Reader<'_>) -> Option<Setting<bool>> {
     let value = OTHERS
         .iter()
         .any(|name| reader.sources.find(name).is_some());
-    reader.show(NAME, if value { "true" } else { "false" }, Source::Default);
+    reader.show(
+        NAME,
+        NAME,
+        if value { "true" } else { "false" },
+        Source::Default,
+    );
     Some(Setting {
         value,
         source: Source::Default,
@@ -132,13 +137,12 @@ fn scheduler(reader: &mut Reader<'_>) -> Option<SchedulerConfig> {
 }
 
 fn exchange(reader: &mut Reader<'_>) -> Option<ExchangeConfig> {
-    const PROXIES: &[&str] = &["http", "https", "socks5", "socks5h"];
     let rest_url = reader.required(
         "HAMA_BINANCE_REST_URL",
         parse::plain_url(&["http", "https"]),
     );
     let ws_url = reader.required("HAMA_BINANCE_WS_URL", parse::plain_url(&["ws", "wss"]));
-    let proxy = reader.optional("PROXY_URL", parse::secret_url(PROXIES));
+    let proxy = reader.optional("PROXY_URL", parse::proxy_url);
     Some(ExchangeConfig {
         rest_url: rest_url?,
         ws_url: ws_url?,

@@ -148,7 +148,13 @@ impl Sources {
     }
 }
 
-fn readable(
+/// Whether a variable may be a setting. A proxy's that cannot be read must not pass for none: that would be a connection
+/// past it (hazard 31).
+fn is_read(name: &str) -> bool {
+    name.starts_with("HAMA_") || name.starts_with("REDIS_") || PROXY_NAMES.contains(&name)
+}
+
+pub(super) fn readable(
     variables: impl Iterator<Item = (OsString, OsString)>,
     bad: &mut Vec<BadSetting>,
 ) -> BTreeMap<String, String> {
@@ -161,7 +167,7 @@ fn readable(
             Ok(value) => {
                 map.insert(name, value);
             }
-            Err(_) if name.starts_with("HAMA_") || name.starts_with("REDIS_") => {
+            Err(_) if is_read(&name) => {
                 bad.push(BadSetting::new(
                     &name,
                     "***",

@@ -145,8 +145,8 @@ pub const TABLE: &[Entry] = &[
     ),
     secret(
         "PROXY_URL",
-        "a URL such as http://host:3128 or socks5h://user:password@host:1080",
-        "proxy to the exchange for REST and WebSocket alike, never bypassed; when empty, ALL_PROXY, then HTTPS_PROXY",
+        "a URL such as http://host:3128 or socks5h://user:password@host:1080 (also socks5://, which means the same)",
+        "proxy to the exchange for REST and WebSocket alike, names resolved there, never bypassed (NO_PROXY is not read); when empty, ALL_PROXY, then HTTPS_PROXY",
     ),
     secret(
         "HAMA_ADMIN_TOKEN",

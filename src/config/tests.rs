@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::sources::parse_dot_env;
+use super::sources::{parse_dot_env, readable};
 use super::*;
 
 fn environment(said: &[(&str, &str)]) -> Sources {
@@ -78,6 +78,9 @@ fn each_bad_value_is_refused() {
         ("HAMA_BINANCE_REST_URL", "https://me:pass@fapi.binance.com"),
         ("HAMA_BINANCE_WS_URL", "https://fstream.binance.com"),
         ("PROXY_URL", "ftp://proxy"),
+        ("PROXY_URL", "socks4://proxy"),
+        ("PROXY_URL", "https://proxy:3129"),
+        ("ALL_PROXY", "socks5h://"),
         ("HTTPS_PROXY", "proxy:3128"),
         ("HAMA_ADMIN_TOKEN", "two words"),
         ("HAMA_API_KEYS", "justakey"),
@@ -217,8 +220,10 @@ fn secrets_show_nowhere() {
             .iter()
             .filter(|row| row.value == "***")
             .count(),
-        5
+        4
     );
+    let proxy = config.rows().iter().find(|row| row.name == "PROXY_URL");
+    assert_eq!(proxy.unwrap().value, "http://***@host:1");
     for name in [
         "REDIS_URL",
         "PROXY_URL",
@@ -281,7 +286,6 @@ fn redis_is_on_when_one_is_described_and_off_when_told_so() {
 fn what_this_version_cannot_keep_is_refused_not_ignored() {
     let all = load(&[
         ("REDIS_CLUSTER_NODES", "a:1,b:2"),
-        ("ALL_PROXY", "socks5h://127.0.0.1:1080"),
         ("HAMA_API_KEYS", "me:key"),
         ("HAMA_API_KEYS_FILE", "/keys"),
         ("HAMA_INTERNAL_LISTEN", "127.0.0.1:0"),
@@ -290,7 +294,7 @@ fn what_this_version_cannot_keep_is_refused_not_ignored() {
     ])
     .unwrap();
     let bad = unsupported(&all);
-    assert_eq!(bad.len(), 7, "{bad:?}");
+    assert_eq!(bad.len(), 6, "{bad:?}");
     assert!(
         bad.iter()
             .all(|bad| bad.allowed.starts_with("not in this version yet: "))
@@ -298,13 +302,86 @@ fn what_this_version_cannot_keep_is_refused_not_ignored() {
 }
 
 #[test]
-fn a_proxy_does_not_matter_to_an_exchange_on_this_machine() {
-    let proxy = ("HTTPS_PROXY", "http://127.0.0.1:3128");
-    let rest = ("HAMA_BINANCE_REST_URL", "http://[::1]:5100");
-    let local = load(&[proxy, rest, ("HAMA_BINANCE_WS_URL", "ws://localhost:5100")]).unwrap();
-    assert_eq!(unsupported(&local), []);
-    let half = load(&[proxy, rest]).unwrap(); // the streams would go out
-    assert_eq!(unsupported(&half).len(), 1);
+fn h31_the_proxy_is_ours_before_that_of_all_programs_before_that_of_https() {
+    let mut said = vec![
+        ("https_proxy", "http://five:5"),
+        ("HTTPS_PROXY", "http://four:4"),
+        ("all_proxy", "socks5://three:3"),
+        ("ALL_PROXY", "socks5h://two:2"),
+        ("PROXY_URL", "http://one:1"),
+        ("NO_PROXY", "*"),
+        ("HTTP_PROXY", "http://zero:1"),
+    ];
+    for variable in [
+        "PROXY_URL",
+        "ALL_PROXY",
+        "all_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+    ] {
+        let config = load(&said).unwrap();
+        let row = config.rows().iter().find(|row| row.name == "PROXY_URL");
+        let text = said.iter().find(|(name, _)| *name == variable).unwrap().1;
+        assert_eq!(row.unwrap().value, text);
+        assert_eq!(row.unwrap().variable, variable);
+        assert_eq!(config.exchange.proxy.value.unwrap().expose(), text);
+        said.retain(|(name, _)| *name != variable);
+    }
+    let config = load(&said).unwrap();
+    assert_eq!(config.exchange.proxy.value, None, "HTTP_PROXY is not ours");
+}
+
+#[test]
+fn a_proxy_with_tls_of_its_own_is_refused_with_the_reason_and_without_its_password() {
+    let bad = load(&[("ALL_PROXY", "https://me:s3cret@proxy")]).expect_err("refused");
+    let line = bad[0].to_string();
+    let why = "ALL_PROXY='***' (environment): https:// proxies (TLS to the proxy itself) are not supported; allowed: ";
+    assert!(line.starts_with(why), "{line}");
+    assert!(!line.contains("s3cret"));
+}
+
+#[test]
+fn h31_a_proxy_that_cannot_be_read_is_refused_and_not_taken_for_none() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+    let broken = || OsString::from_vec(b"http://\xff:1".to_vec());
+    let read = |name: &str| {
+        let mut bad = Vec::new();
+        let said = readable([(OsString::from(name), broken())].into_iter(), &mut bad);
+        assert!(said.is_empty());
+        bad.into_iter().map(|bad| bad.variable).collect::<Vec<_>>()
+    };
+    for name in PROXY_NAMES.into_iter().chain(["HAMA_TOP", "REDIS_URL"]) {
+        assert_eq!(read(name), [name]);
+    }
+    assert!(read("HTTP_PROXY").is_empty(), "not ours");
+}
+
+#[test]
+fn h31_a_password_that_ends_the_host_of_its_proxy_early_is_refused_with_what_to_write() {
+    for text in [
+        "http://me:12/s3cret@proxy:3128",
+        "http://me:12?s3cret@proxy",
+        "socks5h://me:12#s3cret@proxy",
+        "http://me:s3cret/x@proxy",
+        "http://proxy/path",
+    ] {
+        let bad = load(&[("https_proxy", text)]).expect_err(text);
+        let line = bad[0].to_string();
+        assert!(
+            line.starts_with("https_proxy='***' (environment): it "),
+            "{line}"
+        );
+        assert!(
+            line.contains("%2F, %3F, %23") && !line.contains("s3cret"),
+            "{line}"
+        );
+    }
+    for text in ["http://proxy", "http://me:12%2Fs3cret@proxy:3128/"] {
+        let config = load(&[("ALL_PROXY", text)]).unwrap();
+        assert_eq!(config.proxy_variable(), "ALL_PROXY");
+    }
+    assert_eq!(load(&[]).unwrap().proxy_variable(), "PROXY_URL");
 }
 
 #[test]

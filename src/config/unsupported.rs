@@ -1,7 +1,5 @@
-//! Settings this version knows but does not serve yet. Ignoring one in silence would open a door (keys), break a
-//! promise (webhooks) or let traffic past a proxy: the start is refused instead.
-
-use std::net::IpAddr;
+//! Settings this version knows but does not serve yet. Ignoring one in silence would open a door (keys) or break a
+//! promise (webhooks): the start is refused instead.
 
 use super::{BadSetting, Config, Source};
 
@@ -59,7 +57,7 @@ impl Refusals {
     }
 }
 
-/// Redis, the way to the exchange, webhooks.
+/// Redis, webhooks.
 fn outward(config: &Config, refusals: &mut Refusals) {
     let redis = &config.redis;
     let nodes = &redis.cluster_nodes;
@@ -71,12 +69,6 @@ fn outward(config: &Config, refusals: &mut Refusals) {
             nodes.source,
             instead,
         );
-    }
-    let exchange = &config.exchange;
-    let remote = !is_loopback(&exchange.rest_url.value) || !is_loopback(&exchange.ws_url.value);
-    if exchange.proxy.value.is_some() && remote {
-        let instead = "unset PROXY_URL, ALL_PROXY and HTTPS_PROXY where the exchange can be reached without a proxy";
-        refusals.add("PROXY_URL", "***", exchange.proxy.source, instead);
     }
     let notify = &config.notify_file;
     if let Some(path) = &notify.value {
@@ -120,13 +112,4 @@ fn inward(config: &Config, refusals: &mut Refusals) {
         let instead = "unset it and give the program a host name of its own behind the proxy";
         refusals.add("HAMA_BASE_PATH", path, base.source, instead);
     }
-}
-
-fn is_loopback(url: &str) -> bool {
-    let Ok(url) = url.parse::<reqwest::Url>() else {
-        return false;
-    };
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

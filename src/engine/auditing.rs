@@ -1,5 +1,6 @@
 //! Reading candles the engine already has, to hold them against the exchange: the sweep's audits, and single series
-//! somebody wants read anew. What differs goes through the same door as every revision.
+//! somebody wants read anew. What differs goes through the same door as every revision. Each contract of a sweep has the
+//! newest 99 candles of one interval read, and inside a share of the weight a page of older ones, further back each time.
 
 use super::core::Engine;
 use super::effect::{Effect, FetchJob, Urgency};
@@ -12,7 +13,10 @@ use crate::market::{Candle, SeriesKey, SeriesStatus, Symbol};
 use crate::store::Occasion;
 
 /// Candles of a series that is read anew: weight 2, as a page of a warm-up.
-const REFRESH_CANDLES: u16 = 499;
+const REFRESH_CANDLES: u16 = 498;
+
+/// A series is read anew once in so long, however often somebody asks; ours.
+const REFRESH_EVERY_MS: u64 = 1_000;
 
 impl Engine {
     /// Moves the sweep on: begins it when it is due, asks for what there is room for.
@@ -21,7 +25,8 @@ impl Engine {
             return;
         }
         let first = self.sweeps.figures().next_at.is_none();
-        if self.sweeps.begin(self.symbols.iter().cloned(), now) && first {
+        let symbols: Vec<_> = self.symbols_in_trade().collect();
+        if self.sweeps.begin(symbols.into_iter(), now) && first {
             tracing::info!(
                 "HAMA scheduler started: {} symbols, every {}",
                 self.symbols.len(),
@@ -68,6 +73,20 @@ impl Engine {
         }));
     }
 
+    /// Older candles too, a page further back each time: what is revised late is not among the newest.
+    fn sample(&mut self, key: &SeriesKey, now: &Moment, out: &mut Vec<Effect>) {
+        let watched = self.watched.get_mut(key);
+        let Some(request) = watched.and_then(|one| one.sample_request(AUDIT_CANDLES, now)) else {
+            return;
+        };
+        self.sweeps.sampled(request.clone());
+        out.push(Effect::Ask(FetchJob {
+            request,
+            urgency: Urgency::Audit,
+            rank: self.intervals.len(), // after the newest candles of all
+        }));
+    }
+
     /// All results of a contract are written again, whatever became of its read.
     fn swept(&mut self, symbol: &Symbol, read: Swept, now: &Moment, out: &mut Vec<Effect>) {
         let mut swept = read;
@@ -97,6 +116,9 @@ impl Engine {
         };
         self.check(request, rows, now, out);
         if awaited {
+            if rows.is_some() && self.sweeps.is_sampled(&request.key) {
+                self.sample(&request.key, now, out);
+            }
             let read = if rows.is_some() {
                 Swept::Ok
             } else {
@@ -108,7 +130,8 @@ impl Engine {
         true
     }
 
-    /// Asks for the newest closed candles of a series, unless they are asked for already.
+    /// Asks for the newest closed candles of a series, unless they are asked for already, have just been read, or no more
+    /// come: what is known is the answer then.
     pub(super) fn refresh(&mut self, key: SeriesKey, now: &Moment, out: &mut Vec<Effect>) {
         if self.refreshing.contains_key(&key) {
             return; // that answer serves both
@@ -118,6 +141,11 @@ impl Engine {
             out.push(Effect::Refreshed(key, Err(unknown)));
             return;
         };
+        let is_fresh = |at| now.mono.ms_since(at) < REFRESH_EVERY_MS;
+        if watched.status() == SeriesStatus::Ended || watched.refreshed_at.is_some_and(is_fresh) {
+            out.push(Effect::Refreshed(key, Ok(())));
+            return;
+        }
         let Some(request) = watched.check_request(REFRESH_CANDLES, now) else {
             let warming = OrderError::Warming(key.clone());
             out.push(Effect::Refreshed(key, Err(warming)));
@@ -126,7 +154,7 @@ impl Engine {
         self.refreshing.insert(key, request.clone());
         out.push(Effect::Ask(FetchJob {
             request,
-            urgency: Urgency::Repair,
+            urgency: Urgency::Refresh,
             rank: 0,
         }));
     }
@@ -144,35 +172,38 @@ impl Engine {
             return false;
         }
         self.refreshing.remove(key);
-        let known = self.check(request, rows, now, out);
-        let outcome = match (known, rows) {
-            (false, _) => Err(OrderError::NotWatched(key.clone())),
-            (true, None) => Err(OrderError::Unreadable(format!(
-                "the exchange did not give the candles of {key}"
-            ))),
-            (true, Some(_)) => Ok(()),
+        self.check(request, rows, now, out);
+        let outcome = match (self.watched.get_mut(key), rows) {
+            (None, _) => Err(OrderError::NotWatched(key.clone())),
+            (Some(watched), None) if watched.status() != SeriesStatus::Ended => Err(
+                OrderError::Unreadable(format!("the exchange did not give the candles of {key}")),
+            ),
+            (Some(watched), _) => {
+                watched.refreshed_at = Some(now.mono);
+                watched.settle(News::Again(Occasion::Sweep), now, out); // who asked finds it in the cache
+                Ok(())
+            }
         };
-        if let Some(watched) = self.watched.get_mut(key).filter(|_| outcome.is_ok()) {
-            watched.settle(News::Again(Occasion::Sweep), now, out); // who asked finds it in the cache
-        }
         out.push(Effect::Refreshed(key.clone(), outcome));
         true
     }
 
-    /// Whether the series is watched.
+    /// Holds what is known of a series that trades against an answer.
     fn check(
         &mut self,
         request: &CandleRequest,
         rows: Option<&[Candle]>,
         now: &Moment,
         out: &mut Vec<Effect>,
-    ) -> bool {
-        let Some(watched) = self.watched.get_mut(&request.key) else {
-            return false;
+    ) {
+        let (Some(watched), Some(rows)) = (self.trading(&request.key), rows) else {
+            return;
         };
-        if let Some(rows) = rows {
-            watched.checked(rows, now, out);
+        let lacking = watched.checked(rows, now, out);
+        if let (Some(first), Some(last)) = (lacking.first(), lacking.last())
+            && let Some(unsaid) = self.lacking.due(now.mono)
+        {
+            tracing::warn!(series = %request.key, candles = lacking.len(), %first, %last, unsaid, "the exchange no longer has candles it gave before: kept");
         }
-        true
     }
 }

@@ -15,6 +15,8 @@ pub enum Urgency {
     Repair,
     /// A series warms up.
     Backfill,
+    /// Somebody asks for a known series to be read anew: whoever that is, it costs no series its candles.
+    Refresh,
     /// Candles that are known are held against the exchange.
     Audit,
 }
@@ -39,6 +41,8 @@ pub enum Effect {
     Write(Write),
     /// Follow exactly these series from now on.
     Watch(BTreeSet<SeriesKey>),
+    /// Read the exchange's listing anew: it says that a contract changed.
+    ReadListing,
     /// `Event::Refresh` is done: the candles were taken in, or why not.
     Refreshed(SeriesKey, Result<(), OrderError>),
 }

@@ -1,17 +1,22 @@
-//! Reads closed candles for the engine: the most urgent first, so many at once, and only while the exchange's budget
+//! Reads closed candles for the engine: in the order of `queue`, so many at once, and only while the exchange's budget
 //! allows. A read that fails goes back to the engine, which knows what it still needs and asks again.
-//! The queue is bounded by the engine: of each series one read, one audit and one refresh at most. What only one read is told holds up no other.
+//! The queue is bounded by the engine: of each series one read, one audit, one sample and one refresh at a time. Reads of
+//! series that nobody follows any more go back unread when they come up. What only one read is told holds up no other.
 
-use std::collections::BTreeMap;
+mod queue;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
+use self::queue::{Place, Waiting};
 use super::complaints::Complaints;
 use super::core::Event;
-use super::effect::{FetchJob, Urgency};
+use super::effect::FetchJob;
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::{Advice, Exchange, ExchangeError};
 use crate::market::{Candle, SeriesKey, TimeMs};
@@ -29,19 +34,15 @@ const LONGEST_HOLD: Duration = Duration::from_secs(60);
 /// Shortest such wait: a minute of a fast exchange is over in milliseconds.
 const SHORTEST_HOLD: Duration = Duration::from_millis(5);
 
-/// Audits are sent only while less than this of the minute's weight is spent (2.1: 2,160 in all): the rest is kept for
-/// closes that do not come and holes.
-const AUDIT_BELOW_WEIGHT: u32 = 1_400;
-
-/// How often an audit that waits for the budget is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-type Place = (Urgency, usize, u64);
+/// How often a read that waits for its share of the budget is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// The reads that wait, and what is needed to do them.
 pub(super) struct Fetcher {
     pub(super) exchange: Exchange,
     pub(super) clock: ExchangeClock,
+    /// The series that are watched and trade.
+    pub(super) followed: watch::Receiver<Arc<BTreeSet<SeriesKey>>>,
     pub(super) answers: mpsc::Sender<Event>,
 }
 
@@ -65,10 +66,9 @@ struct Done {
 impl Fetcher {
     /// Works until the engine is gone or the program stops.
     pub(super) async fn run(self, mut jobs: mpsc::Receiver<FetchJob>, tasks: Tasks) {
-        let mut waiting: BTreeMap<Place, FetchJob> = BTreeMap::new();
+        let mut waiting = Waiting::default();
         let mut in_flight = FuturesUnordered::new();
         let mut complaints = Complaints::default();
-        let mut serial = 0;
         let hold = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(hold);
         let mut look_again = tokio::time::interval(LOOK_AGAIN);
@@ -76,19 +76,20 @@ impl Fetcher {
         loop {
             if hold.is_elapsed() {
                 while in_flight.len() < IN_FLIGHT
-                    && let Some(first) = waiting.first_entry()
-                    && may_be_sent(first.get().urgency, self.exchange.weight_used())
+                    && let Some((place, job)) = waiting.next(self.exchange.weight_used())
                 {
-                    let (place, job) = first.remove_entry();
-                    in_flight.push(self.read(place, job));
+                    if self.followed.borrow().contains(&job.request.key) {
+                        in_flight.push(self.read(place, job));
+                    } else {
+                        self.give_back(job, None).await;
+                    }
                 }
             }
             tokio::select! {
                 () = tasks.stopping() => return,
                 job = jobs.recv() => {
                     let Some(job) = job else { return };
-                    serial += 1;
-                    waiting.insert((job.urgency, job.rank, serial), job);
+                    waiting.push(job);
                 }
                 Some(done) = in_flight.next() => {
                     let pause = self.finish(done, &mut waiting, &mut complaints).await;
@@ -116,7 +117,7 @@ impl Fetcher {
     async fn finish(
         &self,
         done: Done,
-        waiting: &mut BTreeMap<Place, FetchJob>,
+        waiting: &mut Waiting,
         complaints: &mut Complaints,
     ) -> Option<Duration> {
         let Done {
@@ -133,23 +134,20 @@ impl Fetcher {
                     Next::GiveBack => (None, None),
                     Next::GiveBackAndPause(pause) => (None, Some(pause)),
                     Next::AskAgain(pause) => {
-                        waiting.insert(place, job);
+                        waiting.put_back(place, job);
                         return Some(pause);
                     }
                 }
             }
         };
-        // The engine is gone: the next turn of the loop ends this task.
-        let request = job.request;
-        let _ = self.answers.send(Event::Answer { request, rows }).await;
+        self.give_back(job, rows).await;
         pause
     }
-}
 
-fn may_be_sent(urgency: Urgency, weight_used: u32) -> bool {
-    match urgency {
-        Urgency::Repair | Urgency::Backfill => true,
-        Urgency::Audit => weight_used < AUDIT_BELOW_WEIGHT,
+    /// The engine may be gone: the next turn of the loop ends this task then.
+    async fn give_back(&self, job: FetchJob, rows: Option<Vec<Candle>>) {
+        let request = job.request;
+        let _ = self.answers.send(Event::Answer { request, rows }).await;
     }
 }
 
@@ -164,7 +162,9 @@ fn next(error: &ExchangeError, now: TimeMs, speed: f64) -> Next {
             let wait = Duration::from_secs_f64(wait_ms / 1_000.0);
             Next::AskAgain(wait.clamp(SHORTEST_HOLD, LONGEST_HOLD))
         }
-        Advice::AskTheOperator => Next::GiveBackAndPause(OPERATOR_PAUSE),
+        Advice::AskTheOperator => {
+            Next::GiveBackAndPause(error.again_in().unwrap_or(OPERATOR_PAUSE))
+        }
         Advice::BackOff | Advice::GiveUp => Next::GiveBack,
     }
 }
@@ -172,6 +172,10 @@ fn next(error: &ExchangeError, now: TimeMs, speed: f64) -> Next {
 fn complain(key: &SeriesKey, error: &ExchangeError, next: Next, complaints: &mut Complaints) {
     if let Next::AskAgain(_) = next {
         return; // the budget doing its work
+    }
+    if error.again_in().is_some() {
+        tracing::debug!(series = %key, %error, "reading candles is refused"); // the exchange's room tells it, once
+        return;
     }
     let Some(unsaid) = complaints.due(Mono::now()) else {
         tracing::debug!(series = %key, %error, "reading candles failed");

@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::chart::Chart;
+use super::figures::{AuditFigures, CloseDelays, StreamFigures};
 use super::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
+use super::settings::EngineSettings;
 use crate::clock::ExchangeClock;
+use crate::exchange::{Refusal, RefusedRows};
 use crate::market::{Interval, SeriesKey, Symbol, TimeMs};
 
 /// How long an order may take before the asker gives up.
@@ -49,6 +52,14 @@ pub struct Universe {
 }
 
 impl Universe {
+    /// What is known of it before the exchange was asked.
+    pub(super) fn none_yet(settings: &EngineSettings) -> Arc<Self> {
+        Arc::new(Self {
+            intervals: settings.intervals.clone(),
+            ..Self::default()
+        })
+    }
+
     /// The contract called `symbol`, when it is watched.
     pub fn contract(&self, symbol: &Symbol) -> Option<&WatchedContract> {
         let at = self
@@ -60,7 +71,7 @@ impl Universe {
 }
 
 /// The engine's own figures, for status and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct EngineInfo {
     /// Request weight spent in the exchange's present minute.
     pub weight_used: u32,
@@ -80,8 +91,26 @@ pub struct EngineInfo {
     pub holes_closed: u64,
     /// Closed candles the exchange changed afterwards.
     pub corrections: u64,
-    /// Candles refused as impossible.
+    /// Candles refused as impossible, and messages of the streams that could not be read.
     pub bad_candles: u64,
+    /// The refused candles, by what was wrong.
+    pub refused: RefusedRows,
+    /// Closed candles the streams sent more than once.
+    pub duplicates: u64,
+    /// Candles that had come from no source half a minute after their close.
+    pub late_closes: u64,
+    /// How long after their close candles became history.
+    pub close_delays: CloseDelays,
+    /// What came of holding known candles against REST.
+    pub audit: AuditFigures,
+    /// Time all series together were dirty, real milliseconds.
+    pub dirty_ms: u64,
+    /// Whether the exchange does not serve this address.
+    #[serde(default)]
+    pub refusal: Option<Refusal>,
+    /// What the stream connections have met.
+    #[serde(default)]
+    pub streams: StreamFigures,
 }
 
 /// Reads and asks; clones share one engine.
@@ -142,7 +171,7 @@ impl EngineHandle {
 
     /// The engine's figures as last published.
     pub fn info(&self) -> EngineInfo {
-        *self.info.borrow()
+        self.info.borrow().clone()
     }
 
     /// Whether it works, and how its sweeps go, as last published.

@@ -10,6 +10,7 @@ mod core;
 mod effect;
 mod feed_state;
 mod fetcher;
+mod figures;
 mod forward;
 mod handle;
 mod moment;
@@ -20,6 +21,7 @@ mod result;
 mod settings;
 mod sweep;
 mod task;
+mod timekeeper;
 mod universe;
 mod warmup;
 mod watched;
@@ -27,6 +29,7 @@ mod watched;
 pub use self::chart::{Chart, ChartRow};
 pub use self::core::{Engine, Event};
 pub use self::effect::{Effect, FetchJob, Urgency};
+pub use self::figures::{AuditFigures, CLOSE_DELAY_BUCKETS_MS, CloseDelays, Losses, StreamFigures};
 pub use self::handle::{EngineHandle, EngineInfo, Universe, WatchedContract};
 pub use self::moment::Moment;
 pub use self::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
@@ -35,6 +38,7 @@ pub use self::settings::{Beginning, EngineSettings, Operation, TechnicalFigures}
 pub use self::sweep::{SweepFigures, SweepOutcome, SweepProgress};
 pub use self::task::start;
 pub use self::universe::{WatchList, WatchListError};
+pub use crate::exchange::RefusedRows;
 
 #[cfg(test)]
 mod tests;

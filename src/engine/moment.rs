@@ -39,7 +39,12 @@ impl Moment {
     /// How long after its close a candle counts as final, exchange milliseconds: 2 s, never under 250 ms of real time,
     /// and the clock's known error on top, so that the margin is kept by the exchange's clock and not only by ours.
     pub fn final_after_ms(&self) -> i64 {
-        FINAL_AFTER_MS.max(self.from_real_ms(FINAL_AFTER_REAL_MS)) + self.error_ms
+        self.margin_ms() + self.error_ms
+    }
+
+    /// The margin alone, by the exchange's clock.
+    pub fn margin_ms(&self) -> i64 {
+        FINAL_AFTER_MS.max(self.from_real_ms(FINAL_AFTER_REAL_MS))
     }
 
     /// A span of real time in exchange milliseconds.

@@ -251,6 +251,7 @@ fn tell_about(local: &EngineHandle, watched: &watch::Sender<Arc<WatchedSeries>>,
     watched.send_replace(Arc::new(WatchedSeries {
         series,
         about: json,
+        ..WatchedSeries::default()
     }));
     *told = about;
 }

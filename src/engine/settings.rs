@@ -8,6 +8,9 @@ use crate::market::Interval;
 /// Between two sweeps where nobody said otherwise.
 const SWEEP_EVERY: Duration = Duration::from_secs(300);
 
+/// Contracts watched at most where nobody said otherwise.
+const MAX_WATCHED: usize = 600;
+
 /// Whether what the engine says reaches anybody when it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beginning {
@@ -40,6 +43,8 @@ pub enum TechnicalFigures {
 pub struct EngineSettings {
     /// Which contracts.
     pub watch_list: WatchList,
+    /// How many at most, with those that readers ask for.
+    pub max_watched: usize,
     /// At which intervals; the first is the primary one.
     pub intervals: Vec<Interval>,
     /// Whether it may speak at once.
@@ -57,6 +62,7 @@ impl EngineSettings {
     pub const fn new(watch_list: WatchList, intervals: Vec<Interval>) -> Self {
         Self {
             watch_list,
+            max_watched: MAX_WATCHED,
             intervals,
             beginning: Beginning::Speaking,
             operation: Operation::Running,

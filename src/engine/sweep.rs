@@ -15,8 +15,11 @@ use crate::market::{SeriesKey, Symbol, TimeMs};
 /// Audits on their way at once: half of what the fetcher sends at once.
 pub(super) const AUDITS: usize = 4;
 
-/// Candles of an audit (2.2): weight 1.
-pub(super) const AUDIT_CANDLES: u16 = 10;
+/// Candles of an audit: weight 1 under every version of the exchange's table, as the ten of 2.2 would be.
+pub(super) const AUDIT_CANDLES: u16 = 98;
+
+/// Weight a minute that samples of older candles may cost (2.2): weight 1 each.
+const SAMPLES_A_MINUTE: usize = 40;
 
 /// An audit that is not answered by then has failed; the contract is not read again before the answer is in.
 const AUDIT_WITHIN_MS: u64 = 20_000;
@@ -81,6 +84,8 @@ struct Running {
     waiting: VecDeque<Symbol>,
     progress: SweepProgress,
     ok: usize,
+    /// Of so many contracts one has older candles sampled.
+    sample_one_of: usize,
 }
 
 /// When a sweep begins, by our clock and by the wall's.
@@ -97,6 +102,7 @@ pub(super) struct Sweeps {
     round: usize,
     running: Option<Running>,
     on_its_way: BTreeMap<SeriesKey, OnItsWay>,
+    samples: BTreeMap<SeriesKey, CandleRequest>,
     next: Option<Due>,
     last: Option<SweepOutcome>,
 }
@@ -108,6 +114,7 @@ impl Sweeps {
             round: 0,
             running: None,
             on_its_way: BTreeMap::new(),
+            samples: BTreeMap::new(),
             next: None,
             last: None,
         }
@@ -155,6 +162,8 @@ impl Sweeps {
             mono: now.mono.plus_ms(every_ms),
             wall: now.wall.plus_ms(wall_ms),
         });
+        let samples = usize::try_from(every_ms / 60_000).unwrap_or(1).max(1) * SAMPLES_A_MINUTE;
+        let sample_one_of = waiting.len().div_ceil(samples);
         let progress = SweepProgress {
             done: 0,
             total: waiting.len(),
@@ -164,6 +173,7 @@ impl Sweeps {
             waiting,
             progress,
             ok: 0,
+            sample_one_of,
         });
         self.round = self.round.wrapping_add(1);
         true
@@ -175,6 +185,16 @@ impl Sweeps {
             0 => 0,
             count => self.round.wrapping_sub(1) % count,
         }
+    }
+
+    /// These contracts are not swept any more; those that are still waiting for it are none of the running sweep's.
+    pub(super) fn leave_out(&mut self, gone: &[Symbol], now: &Moment) {
+        if let Some(running) = &mut self.running {
+            let before = running.waiting.len();
+            running.waiting.retain(|symbol| !gone.contains(symbol));
+            running.progress.total -= before - running.waiting.len();
+        }
+        self.end_when_done(now);
     }
 
     /// The next contract, while there is room for a read. Those that are `warming` are left for later, for a while.
@@ -210,8 +230,26 @@ impl Sweeps {
         self.on_its_way.insert(key, on_its_way);
     }
 
+    /// A sample of older candles has been sent; no sweep waits for it.
+    pub(super) fn sampled(&mut self, request: CandleRequest) {
+        self.samples.insert(request.key.clone(), request);
+    }
+
+    /// Whether the contract whose turn it is has older candles of `key` sampled too: which ones do moves on with each
+    /// sweep.
+    pub(super) fn is_sampled(&self, key: &SeriesKey) -> bool {
+        !self.samples.contains_key(key)
+            && self.running.as_ref().is_some_and(|running| {
+                (running.progress.done + self.round).is_multiple_of(running.sample_one_of.max(1))
+            })
+    }
+
     /// Whether `request` was an audit: it is answered now. Some(true): the running sweep waited for it.
     pub(super) fn answered(&mut self, request: &CandleRequest) -> Option<bool> {
+        if self.samples.get(&request.key) == Some(request) {
+            self.samples.remove(&request.key);
+            return Some(false);
+        }
         let ours = self.on_its_way.get(&request.key)?.request == *request;
         let answered = ours.then(|| self.on_its_way.remove(&request.key))?;
         answered.map(|one| one.awaited)
@@ -240,6 +278,13 @@ impl Sweeps {
         if done % PROGRESS_EVERY == 0 || done == total {
             tracing::info!("HAMA refresh progress (刷新进度): {done}/{total}");
         }
+        self.end_when_done(now);
+    }
+
+    /// The running sweep ends with its last contract.
+    fn end_when_done(&mut self, now: &Moment) {
+        let Some(running) = &self.running else { return };
+        let SweepProgress { done, total } = running.progress;
         if done < total {
             return;
         }

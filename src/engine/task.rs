@@ -1,27 +1,29 @@
 //! All that is asynchronous about the engine: takes batches in, applies them, sends the effects on.
 //! It ends when the exchange's connections have ended and their queue is empty; the store's writer then ends after it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::core::{Engine, Event};
 use super::effect::{Effect, FetchJob};
 use super::fetcher::Fetcher;
+use super::figures::StreamFigures;
 use super::handle::{EngineHandle, EngineInfo, Universe};
 use super::moment::Moment;
 use super::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
 use super::settings::EngineSettings;
-use super::universe::{Listed, StartAsked, UniverseReader};
+use super::timekeeper::TimeKeeper;
+use super::universe::{Names, StartAsked, Ties, UniverseReader, Word};
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::{Exchange, FeedQueue, Streams, feed_queue};
 use crate::market::SeriesKey;
-use crate::store::{SavedScheduler, Voice, Write};
+use crate::store::{Interest, SavedScheduler, Voice, Write};
 use crate::tasks::Tasks;
 
 /// How often deadlines are looked at: a close is read from REST so much after its deadline at most.
@@ -34,11 +36,14 @@ const INFO_EVERY_MS: u64 = 500;
 /// waits for the fetcher, who waits for the engine; a read that does not fit counts as failed and is asked for again.
 const JOB_QUEUE: usize = 9_000;
 
-/// Answers and watch lists that may wait for the engine; full, the fetcher waits.
+/// Answers that may wait for the engine; full, the fetcher waits.
 const EVENT_QUEUE: usize = 64;
 
 /// Orders that may wait; full, the asker waits until its deadline.
 const ORDER_QUEUE: usize = 64;
+
+/// Words of the watch list that may wait for the engine; full, its reader waits.
+const WORD_QUEUE: usize = 8;
 
 /// Starts that may wait for the watch list; a further one is refused.
 const START_QUEUE: usize = 8;
@@ -46,13 +51,15 @@ const START_QUEUE: usize = 8;
 /// What the exchange allows in a minute (1.1).
 const WEIGHT_LIMIT: u32 = 2_400;
 
-/// Starts the engine's tasks; they write to `out`. Where several engines share a store, `voice` says which may speak.
+/// Starts the engine's tasks; they write to `out` and watch what readers want by `interest`, too. Where several engines
+/// share a store, `voice` says which may speak.
 pub fn start(
-    settings: EngineSettings,
+    settings: &EngineSettings,
     exchange: Exchange,
     clock: ExchangeClock,
     out: mpsc::Sender<Vec<Write>>,
     voice: Option<watch::Receiver<Voice>>,
+    interest: Interest,
     tasks: &Tasks,
 ) -> EngineHandle {
     let (feed, queue) = feed_queue();
@@ -61,30 +68,22 @@ pub fn start(
     let (jobs, job_receiver) = mpsc::channel(JOB_QUEUE);
     let (order_sender, orders) = mpsc::channel(ORDER_QUEUE);
     let (starts, start_receiver) = mpsc::channel(START_QUEUE);
-    let (listed, listed_receiver) = mpsc::channel(START_QUEUE);
-    let engine = Engine::new(&settings);
+    let (words, word_receiver) = mpsc::channel(WORD_QUEUE);
+    let listing_news = Arc::new(Notify::new());
+    let engine = Engine::new(settings);
     let (scheduler, scheduler_receiver) = watch::channel(engine.scheduler());
-    let (universe, universe_receiver) = watch::channel(Arc::new(Universe {
-        intervals: settings.intervals.clone(),
-        ..Universe::default()
-    }));
+    let (universe, universe_receiver) = watch::channel(Universe::none_yet(settings));
     let (info, info_receiver) = watch::channel(EngineInfo::default());
-    let fetcher = Fetcher {
+    let followed = read_candles_and_time(&exchange, &clock, event_sender, job_receiver, tasks);
+    let ties = Ties {
         exchange: exchange.clone(),
         clock: clock.clone(),
-        answers: event_sender.clone(),
-    };
-    tasks.spawn("candle fetcher", fetcher.run(job_receiver, tasks.clone()));
-    let reader = UniverseReader {
-        exchange: exchange.clone(),
-        clock: clock.clone(),
-        in_force: settings.watch_list.clone(),
-        configured: settings.watch_list,
-        intervals: settings.intervals,
-        events: event_sender,
+        interest,
+        listing_news: listing_news.clone(),
         published: universe,
-        listed,
+        words,
     };
+    let reader = UniverseReader::new(ties, settings);
     tasks.spawn("watch list", reader.run(start_receiver, tasks.clone()));
     let handle = EngineHandle::new(
         universe_receiver,
@@ -93,29 +92,54 @@ pub fn start(
         order_sender,
         clock.clone(),
     );
+    let inbox = Inbox {
+        queue,
+        events,
+        orders,
+        words: word_receiver,
+        voice,
+    };
     let task = EngineTask {
         engine,
         clock,
         exchange,
         streams,
+        followed,
         jobs,
         out,
         info,
         scheduler,
         starts,
         refreshing: BTreeMap::new(),
-        listing: None,
+        listing_news,
         last_start: StartOrder::default(),
-    };
-    let inbox = Inbox {
-        queue,
-        events,
-        orders,
-        listed: listed_receiver,
-        voice,
     };
     tasks.spawn("engine", task.run(inbox));
     handle
+}
+
+/// Starts who reads candles and the time; where to say which series are followed.
+fn read_candles_and_time(
+    exchange: &Exchange,
+    clock: &ExchangeClock,
+    answers: mpsc::Sender<Event>,
+    jobs: mpsc::Receiver<FetchJob>,
+    tasks: &Tasks,
+) -> watch::Sender<Arc<BTreeSet<SeriesKey>>> {
+    let (followed, followed_receiver) = watch::channel(Arc::default());
+    let fetcher = Fetcher {
+        exchange: exchange.clone(),
+        clock: clock.clone(),
+        followed: followed_receiver,
+        answers,
+    };
+    tasks.spawn("candle fetcher", fetcher.run(jobs, tasks.clone()));
+    let keeper = TimeKeeper {
+        exchange: exchange.clone(),
+        clock: clock.clone(),
+    };
+    tasks.spawn("exchange clock", keeper.run(tasks.clone()));
+    followed
 }
 
 /// Everything the engine is told, by its way in.
@@ -123,7 +147,7 @@ struct Inbox {
     queue: FeedQueue,
     events: mpsc::Receiver<Event>,
     orders: mpsc::Receiver<Order>,
-    listed: mpsc::Receiver<Listed>,
+    words: mpsc::Receiver<Word>,
     voice: Option<watch::Receiver<Voice>>,
 }
 
@@ -132,6 +156,8 @@ struct EngineTask {
     clock: ExchangeClock,
     exchange: Exchange,
     streams: Streams,
+    /// The same for the fetcher.
+    followed: watch::Sender<Arc<BTreeSet<SeriesKey>>>,
     jobs: mpsc::Sender<FetchJob>,
     out: mpsc::Sender<Vec<Write>>,
     info: watch::Sender<EngineInfo>,
@@ -139,8 +165,8 @@ struct EngineTask {
     starts: mpsc::Sender<StartAsked>,
     /// Who waits for a series to be read anew.
     refreshing: BTreeMap<SeriesKey, Vec<oneshot::Sender<Result<(), OrderError>>>>,
-    /// A start of our own, at a takeover, whose watch list is being made.
-    listing: Option<oneshot::Receiver<Result<Started, OrderError>>>,
+    /// Wakes who reads the exchange's listing.
+    listing_news: Arc<Notify>,
     /// What the operator last asked for.
     last_start: StartOrder,
 }
@@ -158,7 +184,10 @@ impl EngineTask {
                 },
                 Some(event) = inbox.events.recv() => self.apply([event]).await,
                 Some(order) = inbox.orders.recv() => self.carry_out(order).await,
-                Some(listed) = inbox.listed.recv() => self.start(listed).await,
+                Some(word) = inbox.words.recv() => match word {
+                    Word::News(events) => self.apply(events).await,
+                    Word::Started(start) => self.start(start).await,
+                },
                 voice = next_voice(&mut inbox.voice) => self.take_voice(voice).await,
                 _ = ticks.tick() => self.apply([Event::Tick]).await,
             };
@@ -179,7 +208,12 @@ impl EngineTask {
                 let _ = answer.send(self.engine.chart(&key, limit));
             }
             Order::Start { order, answer } => {
-                let asked = StartAsked { order, answer };
+                let names = Names::MustTrade;
+                let asked = StartAsked {
+                    order,
+                    names,
+                    answer,
+                };
                 if let Err(TrySendError::Full(asked) | TrySendError::Closed(asked)) =
                     self.starts.try_send(asked)
                 {
@@ -203,17 +237,17 @@ impl EngineTask {
         Ok(())
     }
 
-    /// The watch list of a start is known.
-    async fn start(&mut self, listed: Listed) -> Result<(), Gone> {
-        let universe = listed.symbols.map(Event::Universe);
-        let events = universe
-            .into_iter()
-            .chain([Event::Start(listed.order.sweep_every)]);
-        self.apply(events).await?;
-        self.last_start = listed.order;
-        self.save_scheduler().await?;
+    /// The watch list of a start is made, and told before it. One of our own, at a takeover, was only about the list: what
+    /// the operator has said since stands.
+    async fn start(&mut self, start: StartAsked) -> Result<(), Gone> {
+        let sweep_every = start.order.sweep_every;
+        self.last_start = start.order;
+        if start.names == Names::MustTrade {
+            self.apply([Event::Start(sweep_every)]).await?;
+            self.save_scheduler().await?;
+        }
         let info = self.engine.scheduler();
-        let _ = listed.answer.send(Ok(Started {
+        let _ = start.answer.send(Ok(Started {
             symbols: info.symbols,
             sweep_every: info.sweep_every,
         }));
@@ -240,9 +274,12 @@ impl EngineTask {
             sweep_every,
         };
         if order.symbols != self.last_start.symbols {
-            let (answer, answered) = oneshot::channel();
-            self.listing = Some(answered); // an answer nobody waits for would undo the start
-            let _ = self.starts.try_send(StartAsked { order, answer });
+            let (answer, _) = oneshot::channel();
+            let _ = self.starts.try_send(StartAsked {
+                order,
+                names: Names::MayHaveEnded,
+                answer,
+            });
         }
         Ok(())
     }
@@ -269,8 +306,12 @@ impl EngineTask {
             for effect in effects.drain(..) {
                 match effect {
                     Effect::Write(write) => writes.push(write),
-                    Effect::Watch(keys) => self.streams.set(keys),
+                    Effect::Watch(keys) => {
+                        self.followed.send_replace(Arc::new(keys.clone()));
+                        self.streams.set(keys);
+                    }
                     Effect::Ask(job) => events.extend(ask(&self.jobs, job)),
+                    Effect::ReadListing => self.listing_news.notify_one(),
                     Effect::Refreshed(key, outcome) => {
                         for answer in self.refreshing.remove(&key).unwrap_or_default() {
                             let _ = answer.send(outcome.clone());
@@ -298,7 +339,13 @@ impl EngineTask {
             weight_used: self.exchange.weight_used(),
             weight_limit: WEIGHT_LIMIT,
             connections_wanted: usize::try_from(wanted).unwrap_or(usize::MAX),
-            bad_candles: info.bad_candles + counts.bad(),
+            bad_candles: info.bad_candles + counts.bad() + self.exchange.refused_rows().total(),
+            refused: info
+                .refused
+                .and(&counts.rows.so_far())
+                .and(&self.exchange.refused_rows()),
+            refusal: self.exchange.refusal(),
+            streams: StreamFigures::of(counts),
             ..info
         };
         self.info.send_replace(info);
@@ -326,3 +373,6 @@ fn ask(jobs: &mpsc::Sender<FetchJob>, job: FetchJob) -> Option<Event> {
 
 /// Nobody takes what the engine writes.
 struct Gone;
+
+#[cfg(test)]
+mod tests;

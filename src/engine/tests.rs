@@ -1,10 +1,13 @@
 //! The engine against a made-up exchange: events in, effects out, no clock and no socket.
 //! What readers are told must equal what the indicator says of the true candles, whatever happened on the way.
 
+mod audit;
+mod faults;
 mod repair;
 mod storm;
 mod sweep;
 mod turns;
+mod universe;
 mod voice;
 mod world;
 
@@ -12,7 +15,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use self::world::{CloseEvent, MINUTE, ORIGIN_MS, START, World, candle, key};
-use crate::market::{Candle, SeriesStatus};
+use crate::engine::Event;
+use crate::market::{Candle, Interval, SeriesKey, SeriesStatus, Symbol};
 use crate::signal::{History, Recommendation, Source};
 use crate::store::Occasion;
 
@@ -123,6 +127,39 @@ fn h05_closes_lost_in_a_reconnect_come_from_rest_once_and_in_order() {
     );
 }
 
+/// Two contracts on a connection each; one of the two connections is lost for five minutes.
+#[test]
+fn h06_a_reconnect_has_its_own_series_repaired_and_no_others_read() {
+    let mut world = World::live();
+    let lost = SeriesKey::new(Symbol::parse("ETHUSDT").unwrap(), Interval::M1);
+    let both = BTreeSet::from([key().symbol, lost.symbol.clone()]);
+    world.apply(Event::Universe(both));
+    world.up_with(2, &lost);
+    world.answer_all();
+    let lives = |world: &World| {
+        [&key(), &lost].map(|key| world.engine.watched[key].status() == SeriesStatus::Live)
+    };
+    assert_eq!(lives(&world), [true, true]);
+    world.down(2);
+    for _ in 0..5 {
+        world.next_minute(CloseEvent::Comes);
+    }
+    assert_eq!(lives(&world), [true, false]);
+    world.wait_ms(5_000);
+    assert_eq!(world.asked, vec![], "nothing is read while it is down");
+    world.up_with(3, &lost);
+    let read: Vec<_> = world.asked.iter().map(|job| &job.request.key).collect();
+    assert_eq!(read, [&lost], "what it missed, once, and nothing else");
+    world.answer_all();
+    assert_eq!(lives(&world), [true, true]);
+    let newest = |key: &SeriesKey| world.engine.watched[key].series().last().copied();
+    assert_eq!(newest(&lost), newest(&key()));
+    world.down(3);
+    world.up_with(4, &lost);
+    assert_eq!(world.asked, vec![], "nothing was missed");
+    assert_eq!(lives(&world), [true, true]);
+}
+
 #[test]
 fn h05_a_signal_waits_while_the_hole_before_it_is_open() {
     let mut world = World::live();
@@ -154,7 +191,7 @@ fn h22_a_hole_counts_only_when_the_exchange_shows_it_twice_a_minute_apart() {
         world.next_minute(CloseEvent::Comes);
     }
     assert_eq!(world.status(), SeriesStatus::Dirty);
-    world.answer_all();
+    world.see_the_hole();
     world.wait_ms(50_000);
     assert_eq!(
         (world.status(), world.asked.len()),

@@ -1,11 +1,12 @@
 //! Warming up: reading a series' past, newest page first, until the recommendation rests on enough of it.
 //! At least 499 candles; older pages while no cross is found in them, up to 5,000 or the contract's beginning
 //! (indicator, History). Holes among them count only when the exchange has shown them twice, and so does the beginning:
-//! a page with too few candles, then nothing before them. One empty answer is not a young contract.
+//! a page with too few candles, then nothing before them; where the last page was full, nothing before it twice, as far
+//! apart as for a hole. One empty answer is not a young contract.
 
 use super::moment::Moment;
 use super::patience::SeenTwice;
-use crate::exchange::CandleRequest;
+use crate::exchange::{CandleRequest, Proof};
 use crate::market::{Candle, HISTORY_MAX, Hole, OpenTime, SeriesKey};
 use crate::signal::{Analyzer, History};
 
@@ -45,8 +46,10 @@ pub(super) struct Past {
 pub(super) struct WarmUp {
     rows: Vec<Candle>,
     holes: SeenTwice<Vec<Hole>>,
-    /// Pages in a row with fewer candles than asked for.
-    short_pages: u8,
+    /// Whether the last page with candles had fewer than were asked for: the contract may begin with it.
+    was_short: bool,
+    /// Nothing before the oldest known candle, though its page was full.
+    nothing_before: SeenTwice<OpenTime>,
 }
 
 impl WarmUp {
@@ -62,6 +65,7 @@ impl WarmUp {
             from: None,
             until,
             limit,
+            proof: Proof::Clock, // one row more would cost a second page; the stream contradicts a clock that is wrong
         }
     }
 
@@ -85,15 +89,14 @@ impl WarmUp {
             return Step::Ask;
         }
         self.rows = rows;
-        if self.rows.is_empty() {
+        let Some(oldest) = self.rows.first().map(|oldest| oldest.open_time) else {
             return Step::Ask;
-        }
-        self.short_pages = if page.len() < usize::from(asked.limit) {
-            self.short_pages.saturating_add(1)
-        } else {
-            0
         };
-        let beginning_reached = page.is_empty() && self.short_pages >= 2;
+        if !page.is_empty() {
+            self.was_short = page.len() < usize::from(asked.limit);
+        }
+        let beginning_reached =
+            page.is_empty() && (self.was_short || self.nothing_before.confirm(oldest, now));
         if self.rows.len() < ENOUGH && !beginning_reached {
             return Step::Ask;
         }

@@ -43,7 +43,9 @@ pub enum ContractStatus {
     Trading,
     /// It is announced and will trade.
     Pending,
-    /// It is settling, delivered, closed, or in a state not yet known.
+    /// It no longer trades: it is settling, delivered, closed, or on its way there.
+    Ended,
+    /// A state nobody knew when this was written.
     Other,
 }
 

@@ -1,8 +1,11 @@
 //! What can go wrong with an exchange, and what to do then. Callers act on `advice()`, never on text.
 //! A message names the place, the reason and, where a person must act, what to do.
 
+use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::way::WayError;
 use crate::market::{BadCandle, OpenTime, TimeMs};
 
 /// What the caller does about an error.
@@ -93,7 +96,7 @@ pub enum ExchangeError {
     },
     /// 403 or 451: this address is not served.
     #[error(
-        "{host} refused {path} with {status} (region or proxy): set PROXY_URL. It said: {message}"
+        "{host} refused {path} with {status} (region or proxy): set PROXY_URL, or another proxy. It said: {message}"
     )]
     NotServed {
         /// The exchange's host.
@@ -104,6 +107,17 @@ pub enum ExchangeError {
         status: u16,
         /// The beginning of what it said.
         message: String,
+        /// When it may be asked again, real time; until then nothing is sent.
+        again_in: Duration,
+    },
+    /// The proxy opened no tunnel; nothing was sent past it.
+    #[error("{path}: {source}")]
+    NoWay {
+        /// What was asked.
+        path: &'static str,
+        /// What happened.
+        #[source]
+        source: WayError,
     },
     /// The exchange refuses this request: an unknown symbol, a bad parameter.
     #[error("{path}: the exchange answered {status}, code {code:?}: {message}")]
@@ -149,7 +163,7 @@ pub enum ExchangeError {
         path: &'static str,
         /// Why.
         #[source]
-        source: reqwest::Error,
+        source: Cause,
     },
     /// The answer is larger than any right one.
     #[error("{path}: the answer is larger than {limit_bytes} bytes")]
@@ -204,13 +218,6 @@ pub enum ExchangeError {
         #[source]
         source: rustls::Error,
     },
-    /// The HTTP client could not be made.
-    #[error("the HTTP client could not be set up")]
-    Client {
-        /// Why.
-        #[source]
-        source: reqwest::Error,
-    },
 }
 
 impl ExchangeError {
@@ -226,21 +233,69 @@ impl ExchangeError {
             Self::Refused { .. }
             | Self::NotServed { .. }
             | Self::BadUrl { .. }
-            | Self::Tls { .. }
-            | Self::Client { .. } => Advice::AskTheOperator,
+            | Self::Tls { .. } => Advice::AskTheOperator,
+            Self::NoWay {
+                source: WayError::Proxy { fault, .. } | WayError::Held { fault, .. },
+                ..
+            } if fault.needs_a_person() => Advice::AskTheOperator,
             Self::Unavailable { .. }
             | Self::TimedOut { .. }
             | Self::Unreachable { .. }
             | Self::TooLarge { .. }
             | Self::Unreadable { .. }
             | Self::BadRow { .. }
-            | Self::TooManyRows { .. } => Advice::BackOff,
+            | Self::TooManyRows { .. }
+            | Self::NoWay { .. } => Advice::BackOff,
+        }
+    }
+
+    /// How long nothing is sent because this address is not served, or refused by the proxy; `None` for every other error.
+    pub const fn again_in(&self) -> Option<Duration> {
+        match self {
+            Self::NotServed { again_in, .. } => Some(*again_in),
+            Self::NoWay { source, .. } => source.again_in(),
+            Self::BudgetSpent { .. }
+            | Self::Limited { .. }
+            | Self::NotClosedYet { .. }
+            | Self::BadRequest { .. }
+            | Self::Refused { .. }
+            | Self::Unavailable { .. }
+            | Self::TimedOut { .. }
+            | Self::Unreachable { .. }
+            | Self::TooLarge { .. }
+            | Self::Unreadable { .. }
+            | Self::BadRow { .. }
+            | Self::TooManyRows { .. }
+            | Self::BadUrl { .. }
+            | Self::Tls { .. } => None,
         }
     }
 }
 
+/// What lies under an error of ours; an error that is told twice shares it.
+#[derive(Debug, Clone)]
+pub struct Cause(Arc<dyn Error + Send + Sync>);
+
+impl Cause {
+    pub(super) fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(Arc::from(cause.into()))
+    }
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
 /// What is at the bottom of an error: `Connection refused`, not the three layers that wrapped it.
-fn first_cause(error: &dyn std::error::Error) -> String {
+pub(super) fn first_cause(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;

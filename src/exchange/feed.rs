@@ -1,11 +1,13 @@
 //! What the streams tell the engine. An acknowledged subscription proves nothing (hazard 7): `Up` says only that the
 //! exchange accepted the names; whether a series delivers is seen by its events and is the engine's to watch.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::RefusedCounts;
 use crate::market::{Candle, SeriesKey, TimeMs};
 
 /// One socket's life; a reconnect has an id of its own.
@@ -53,6 +55,14 @@ pub enum FeedEvent {
         /// For how long it had been silent, when that is why it was given up; else zero.
         silent_for: Duration,
     },
+    /// The connection lives and no longer carries these series: nobody wanted them any more. Those wanted again get
+    /// another `Up`.
+    Left {
+        /// Which connection.
+        connection: ConnectionId,
+        /// Which series.
+        keys: Arc<[SeriesKey]>,
+    },
     /// The newest state of a candle that is still forming.
     Open {
         /// Whose.
@@ -70,6 +80,24 @@ pub enum FeedEvent {
         candle: Candle,
         /// When the exchange says it sent this.
         event_time: TimeMs,
+    },
+    /// The exchange has news of a contract: listed, settled, brackets changed. Of several the newest is told.
+    Listing {
+        /// Which, as the exchange writes it.
+        symbol: String,
+        /// Its status, as the exchange writes it.
+        status: String,
+    },
+    /// Acknowledged, and silent while others deliver, or for far longer than its habit (hazards 7, 10). Said once,
+    /// until `Heard`.
+    Mute {
+        /// Which series.
+        key: SeriesKey,
+    },
+    /// A series that was mute delivers again, over whatever connection; its candle comes beside this.
+    Heard {
+        /// Which series.
+        key: SeriesKey,
     },
     /// A closed candle of this series was lost because the queue was full: read the series from REST.
     Refused {
@@ -97,11 +125,43 @@ pub struct StreamCounts {
     pub off_grid: AtomicU64,
     /// Candles with impossible prices.
     pub impossible: AtomicU64,
+    /// The last two, by what was wrong.
+    pub rows: RefusedCounts,
     /// Closed candles lost to a full queue.
     pub refused: AtomicU64,
+    /// Connections replaced while they lived: for their age, or because some of their series were mute.
+    pub rotations: AtomicU64,
+    /// How often a series fell mute.
+    pub mutes: AtomicU64,
+    /// Series that are mute at present.
+    pub mute: AtomicU64,
+    by_code: Mutex<BTreeMap<Option<u16>, u64>>,
 }
 
+/// Close codes that are counted apart: what is sent by a mad server must not fill the memory.
+const CODES_MAX: usize = 16;
+/// Where the codes beyond are counted. No peer may send it.
+const OTHER_CODE: u16 = 0;
+
 impl StreamCounts {
+    /// A connection was lost, by `code` when one was sent.
+    pub(super) fn lose(&self, code: Option<u16>) {
+        self.losses.fetch_add(1, Ordering::Relaxed);
+        let mut by_code = self.by_code();
+        let is_full = by_code.len() >= CODES_MAX && !by_code.contains_key(&code);
+        let code = if is_full { Some(OTHER_CODE) } else { code };
+        *by_code.entry(code).or_insert(0) += 1;
+    }
+
+    /// Losses by close code; `None`: without one (no connection, broken, silent), 0: any other code.
+    pub fn losses_by_code(&self) -> BTreeMap<Option<u16>, u64> {
+        self.by_code().clone()
+    }
+
+    fn by_code(&self) -> std::sync::MutexGuard<'_, BTreeMap<Option<u16>, u64>> {
+        self.by_code.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// All events dropped because they were bad, of every kind.
     pub fn bad(&self) -> u64 {
         [
@@ -113,5 +173,24 @@ impl StreamCounts {
         .into_iter()
         .map(|count| count.load(Ordering::Relaxed))
         .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h12_losses_are_counted_by_code_and_mad_codes_together() {
+        let counts = StreamCounts::default();
+        counts.lose(None);
+        for code in [1008, 1001, 1008].into_iter().chain(3_000..3_100) {
+            counts.lose(Some(code));
+        }
+        let by_code = counts.losses_by_code();
+        assert_eq!((by_code[&None], by_code[&Some(1008)]), (1, 2));
+        assert!(by_code.len() <= CODES_MAX + 1, "{by_code:?}");
+        assert_eq!(by_code.values().sum::<u64>(), 104);
+        assert!(by_code[&Some(OTHER_CODE)] > 80);
     }
 }

@@ -6,8 +6,12 @@ pub mod binance;
 mod contract;
 mod error;
 mod feed;
+mod proxy;
 mod queue;
+mod refusal;
+mod refused;
 mod request;
+mod way;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,10 +19,14 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 pub use self::contract::{Contract, ContractKind, ContractStatus, Rows, ServerTime, Ticker};
-pub use self::error::{Advice, BadRow, ExchangeError};
+pub use self::error::{Advice, BadRow, Cause, ExchangeError};
 pub use self::feed::{ConnectionId, FeedEvent, StreamCounts};
+pub use self::proxy::{BadProxy, Proxy, ProxyFault};
 pub use self::queue::{CLOSED_MAX, FeedQueue, FeedSender, LINKS_MAX, Offered, feed_queue};
-pub use self::request::{CandleRequest, LIMIT_MAX};
+pub use self::refusal::{Refusal, Side};
+pub use self::refused::{RefusedCounts, RefusedRows};
+pub use self::request::{CandleRequest, LIMIT_MAX, Proof};
+pub use self::way::WayError;
 
 use self::binance::Binance;
 use crate::market::{Candle, SeriesKey, TimeMs};
@@ -80,10 +88,24 @@ impl Exchange {
         }
     }
 
+    /// Rows of REST answers that were refused, by kind; the streams count theirs in `StreamCounts`.
+    pub fn refused_rows(&self) -> RefusedRows {
+        match self {
+            Self::Binance(binance) => binance.refused_rows(),
+        }
+    }
+
     /// Until when the exchange told us to send nothing (429, 418), in exchange time; `None` when it did not.
     pub fn held_until(&self) -> Option<TimeMs> {
         match self {
             Self::Binance(binance) => binance.held_until(),
+        }
+    }
+
+    /// The refusal that stands while the exchange does not serve this address (403, 451): that of requests, else of streams.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Binance(binance) => binance.refusal(),
         }
     }
 

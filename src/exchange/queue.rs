@@ -1,5 +1,6 @@
 //! From the exchange's connections to the engine. At most one open candle per series waits (newest wins), at most
 //! `CLOSED_MAX` closed ones. Closed candles and what became of connections are read first, in the order they came.
+//! News of contracts and the last word on a mute series wait until they are read, one of each.
 //! Full: a closed candle is refused and its series marked, so that the engine reads it from REST (hazard 34).
 //! Ends when every sender is gone and nothing waits.
 
@@ -15,7 +16,8 @@ use crate::market::{Candle, SeriesKey, TimeMs};
 /// Closed candles that may wait: three times the 2,400 that close together at the top of an hour with 600 contracts at
 /// 4 intervals.
 pub const CLOSED_MAX: usize = 7_200;
-/// `Up`s that may wait. An `Up` beyond is refused; a `Down` always fits, since there is one at most per taken `Up`.
+/// `Up`s that may wait. An `Up` beyond is refused; a `Down` or `Left` always fits, since there is one at
+/// most per taken `Up` and series.
 pub const LINKS_MAX: usize = 1_024;
 
 /// What became of an offered event.
@@ -23,7 +25,7 @@ pub const LINKS_MAX: usize = 1_024;
 pub enum Offered {
     /// It waits.
     Queued,
-    /// It took the place of an older open candle of its series.
+    /// It took the place of an older one: an open candle, or a word, of its series; or news of another contract.
     Replaced,
     /// It is older than the open candle of its series that already waits, and was dropped.
     Outdated,
@@ -40,6 +42,9 @@ struct Waiting {
     closed: usize,
     ups: usize,
     refused: BTreeSet<SeriesKey>,
+    listing: Option<FeedEvent>,
+    /// The last word on a series that is, or was, mute.
+    mute: BTreeMap<SeriesKey, FeedEvent>,
     open: BTreeMap<SeriesKey, (Candle, TimeMs)>,
     senders: usize,
     reader_gone: bool,
@@ -98,7 +103,7 @@ impl Drop for FeedSender {
 
 impl FeedQueue {
     /// Everything that waits, at least one event: first `Up`, `Down` and closed candles in the order they came, then
-    /// the `Refused` series, then one open candle per series. `None` when every sender is gone and nothing waits.
+    /// the `Refused` series, news of contracts, who is mute, then one open candle per series. `None` when every sender is gone and nothing waits.
     pub async fn next_batch(&mut self) -> Option<Vec<FeedEvent>> {
         loop {
             {
@@ -136,7 +141,12 @@ impl Waiting {
             FeedEvent::Closed { .. }
             | FeedEvent::Up { .. }
             | FeedEvent::Down { .. }
+            | FeedEvent::Left { .. }
             | FeedEvent::Refused { .. } => self.take_ordered(event),
+            FeedEvent::Listing { .. } => replaced(self.listing.replace(event)),
+            FeedEvent::Mute { ref key } | FeedEvent::Heard { ref key } => {
+                replaced(self.mute.insert(key.clone(), event))
+            }
         }
     }
 
@@ -178,7 +188,11 @@ impl Waiting {
                 self.refused.insert(key.clone());
                 return Offered::Queued;
             }
-            FeedEvent::Open { .. } => {}
+            FeedEvent::Open { .. }
+            | FeedEvent::Left { .. }
+            | FeedEvent::Listing { .. }
+            | FeedEvent::Mute { .. }
+            | FeedEvent::Heard { .. } => {}
         }
         self.ordered.push_back(event);
         Offered::Queued
@@ -199,6 +213,8 @@ impl Waiting {
         let mut batch: Vec<_> = std::mem::take(&mut self.ordered).into();
         let refused = std::mem::take(&mut self.refused);
         batch.extend(refused.into_iter().map(|key| FeedEvent::Refused { key }));
+        batch.extend(self.listing.take());
+        batch.extend(std::mem::take(&mut self.mute).into_values());
         let open = std::mem::take(&mut self.open);
         batch.extend(
             open.into_iter()
@@ -210,6 +226,10 @@ impl Waiting {
         );
         batch
     }
+}
+
+fn replaced(older: Option<FeedEvent>) -> Offered {
+    older.map_or(Offered::Queued, |_| Offered::Replaced)
 }
 
 #[cfg(test)]

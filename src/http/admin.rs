@@ -82,10 +82,7 @@ fn not_the_operator(headers: &HeaderMap, peer: Option<IpAddr>) -> Option<String>
     if !peer.is_some_and(|peer| peer.to_canonical().is_loopback()) {
         return Some("this call comes from another one".to_owned());
     }
-    let forwards = |name: &&HeaderName| {
-        FORWARDING.contains(name) || name.as_str().starts_with(FORWARDING_PREFIX)
-    };
-    if let Some(name) = headers.keys().find(forwards) {
+    if let Some(name) = passed_on(headers) {
         return Some(format!("this call was passed on (header {name})"));
     }
     let host = headers
@@ -101,6 +98,13 @@ fn not_the_operator(headers: &HeaderMap, peer: Option<IpAddr>) -> Option<String>
         return Some("this call is not sent as Content-Type: application/json".to_owned());
     }
     None
+}
+
+/// The header that says that somebody passed the request on; none when nobody did, or says so.
+pub(super) fn passed_on(headers: &HeaderMap) -> Option<&HeaderName> {
+    headers
+        .keys()
+        .find(|name| FORWARDING.contains(name) || name.as_str().starts_with(FORWARDING_PREFIX))
 }
 
 /// Whether a Host header names this machine's loopback: `localhost`, `127.0.0.1:5000`, `[::1]:5000`.
@@ -144,7 +148,7 @@ mod tests {
     fn refused(peer: &str, headers: &[(&str, &str)], token: Option<&str>) -> Option<(u16, String)> {
         let token = token.map(AdminToken::new);
         let problem = may_change(&parts(peer, headers), token.as_ref()).err()?;
-        let (status, detail) = problem.into_parts();
+        let (status, detail, _) = problem.into_parts();
         Some((status.as_u16(), detail))
     }
 

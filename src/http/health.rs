@@ -129,7 +129,7 @@ impl Readiness {
             Check {
                 name: Reason::FeedDown,
                 ok: status.feed != FeedState::Down,
-                detail: format!("{} series live", status.series.live),
+                detail: feed_detail(state, status.series.live),
             },
             Check {
                 name: Reason::WaitingForRedis,
@@ -154,6 +154,13 @@ impl Readiness {
     /// Whether every check passes.
     pub(super) fn is_ready(&self) -> bool {
         self.ready
+    }
+}
+
+fn feed_detail(state: &HttpState, live: usize) -> String {
+    match state.engine.info().refusal {
+        Some(refusal) => format!("{live} series live; {refusal}"),
+        None => format!("{live} series live"),
     }
 }
 

@@ -4,6 +4,7 @@
 //! in `compat` its envelope. Sockets are handed to the hub as they are; what is said on them is the hub's.
 
 mod admin;
+mod asker;
 mod compat;
 mod document;
 mod health;
@@ -15,8 +16,10 @@ mod serve;
 mod socket;
 mod state;
 mod v1;
+mod wanted;
 
 pub use admin::AdminToken;
+pub use asker::TrustedProxies;
 pub use compat::CompatCache;
 pub use document::openapi_json;
 pub use serve::serve;

@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use crate::signal::{Epoch, Seq};
 
+/// What is not there now may be in so many seconds.
+pub(super) const SOON_S: u16 = 5;
+
 /// A problem document. Its `type` is `urn:hamacast:problem:<slug>`; the slug is what programs match on.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Problem {
@@ -30,6 +33,9 @@ pub(super) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
     kept_from: Option<Seq>,
+    /// Seconds in the header Retry-After.
+    #[serde(skip)]
+    retry_after_s: Option<u16>,
 }
 
 impl Problem {
@@ -42,12 +48,13 @@ impl Problem {
             epoch: None,
             seq: None,
             kept_from: None,
+            retry_after_s: None,
         }
     }
 
-    /// The status and the words, for an API whose errors have another form.
-    pub(super) fn into_parts(self) -> (StatusCode, String) {
-        (status_of(self.status), self.detail)
+    /// The status, the words and the header Retry-After, for an API whose errors have another form.
+    pub(super) fn into_parts(self) -> (StatusCode, String, Option<u16>) {
+        (status_of(self.status), self.detail, self.retry_after_s)
     }
 
     /// 400: `detail` names the parameter, its value and what is allowed.
@@ -86,9 +93,25 @@ impl Problem {
         }
     }
 
+    /// 429: try again after so many seconds.
+    pub(super) fn too_many(slug: &str, detail: String, retry_after_s: u64) -> Self {
+        Self {
+            retry_after_s: Some(u16::try_from(retry_after_s).unwrap_or(u16::MAX)),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, slug, detail)
+        }
+    }
+
     /// 503: try again in a few seconds.
     pub(super) fn unavailable(slug: &str, detail: String) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, slug, detail)
+        Self::unavailable_for(slug, detail, SOON_S.into())
+    }
+
+    /// 503: try again after so many seconds.
+    pub(super) fn unavailable_for(slug: &str, detail: String, retry_after_s: u64) -> Self {
+        Self {
+            retry_after_s: Some(u16::try_from(retry_after_s).unwrap_or(u16::MAX)),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, slug, detail)
+        }
     }
 
     /// 426: only a WebSocket of version 13 is spoken here.
@@ -104,7 +127,6 @@ fn status_of(number: u16) -> StatusCode {
 /// What goes into the header beside the document.
 fn headers_beside(status: StatusCode) -> &'static [(HeaderName, &'static str)] {
     match status {
-        StatusCode::SERVICE_UNAVAILABLE => &[(header::RETRY_AFTER, "5")],
         StatusCode::UNAUTHORIZED => &[(header::WWW_AUTHENTICATE, "Bearer")],
         StatusCode::METHOD_NOT_ALLOWED => &[(header::ALLOW, "GET,HEAD")],
         StatusCode::UPGRADE_REQUIRED => &[
@@ -118,11 +140,15 @@ fn headers_beside(status: StatusCode) -> &'static [(HeaderName, &'static str)] {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = status_of(self.status);
+        let retry_after = self.retry_after_s.map(HeaderValue::from);
         let mut response = (status, axum::Json(self)).into_response();
         let kind = (header::CONTENT_TYPE, "application/problem+json");
         for (name, value) in headers_beside(status).iter().chain([&kind]) {
             let value = HeaderValue::from_static(value);
             response.headers_mut().insert(name.clone(), value);
+        }
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response
     }

@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 
 use super::problem::Problem;
 use super::state::HttpState;
-use crate::market::{Interval, Symbol};
+use crate::market::Interval;
 
 /// The parameters of a request, decoded, in the order in which they came.
 #[derive(Debug, Default)]
@@ -117,10 +117,14 @@ impl Params {
         if named == ["all"] {
             return Ok(watched.clone());
         }
-        named
-            .into_iter()
-            .map(|text| watched_interval(text, watched))
-            .collect()
+        let mut intervals = Vec::new();
+        for text in named {
+            let interval = watched_interval(text, watched)?;
+            if !intervals.contains(&interval) {
+                intervals.push(interval);
+            }
+        }
+        Ok(intervals)
     }
 
     /// The one watched interval asked for: left out the primary one.
@@ -145,44 +149,6 @@ impl Params {
     }
 }
 
-/// The watched contracts called `names`; a name that is none is 404, and every such name is told.
-pub(super) fn watched_symbols(names: &[&str], state: &HttpState) -> Result<Vec<Symbol>, Problem> {
-    let universe = state.engine.universe();
-    let published = state.store.published();
-    let mut found = Vec::with_capacity(names.len());
-    let mut unknown = Vec::new();
-    for name in names {
-        let symbol = Symbol::parse_any_case(name).ok().filter(|symbol| {
-            universe.contract(symbol).is_some()
-                || published.results.keys().any(|key| key.symbol == *symbol)
-        });
-        match symbol {
-            Some(symbol) => found.push(symbol),
-            None => unknown.push(format!("'{}'", shown(name))),
-        }
-    }
-    if unknown.is_empty() {
-        return Ok(found);
-    }
-    let noun = if unknown.len() == 1 {
-        "symbol"
-    } else {
-        "symbols"
-    };
-    let detail = format!("unknown {noun} {}; see /api/v1/symbols", unknown.join(", "));
-    Err(Problem::not_found("unknown-symbol", detail))
-}
-
-/// The watched contract called `name`.
-pub(super) fn watched_symbol(name: &str, state: &HttpState) -> Result<Symbol, Problem> {
-    let unknown = || {
-        let detail = format!("unknown symbol '{}'; see /api/v1/symbols", shown(name));
-        Problem::not_found("unknown-symbol", detail)
-    };
-    let found = watched_symbols(&[name], state)?;
-    found.into_iter().next().ok_or_else(unknown)
-}
-
 fn watched_interval(text: &str, watched: &[Interval]) -> Result<Interval, Problem> {
     let interval = Interval::parse(text)
         .map_err(|bad| Problem::bad_request("bad-interval", format!("interval: {bad}")))?;
@@ -204,6 +170,6 @@ pub(super) fn refused(name: &str, value: &str, why: &str) -> Problem {
 }
 
 /// As much of a client's text as an answer repeats.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().take(64).collect()
 }

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::asker::asker;
 use super::patient::Patient;
 use super::problem::Problem;
 use super::query::{PathText, params_of};
@@ -119,10 +120,12 @@ fn open(state: &HttpState, mut request: Request, mode: Form, streams: Vec<String
         let detail = "this process has no feed; connect to a hub".to_owned();
         return Problem::not_found("unknown-path", detail).into_response();
     };
+    let proxies = &state.settings.trusted_proxies;
     let connecting = Connecting {
         mode,
         streams,
-        peer,
+        asker: asker(Some(Peer(peer)), request.headers(), proxies),
+        peer: proxies.client(peer, request.headers()),
     };
     let turned_away = match turned_away(state, request.headers()) {
         Ok(turned_away) => turned_away,

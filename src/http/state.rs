@@ -2,11 +2,13 @@
 //! everything in it is a handle.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::admin::AdminToken;
+use super::asker::TrustedProxies;
 use super::compat::CompatCache;
 use crate::clock::Mono;
 use crate::engine::EngineHandle;
@@ -37,6 +39,10 @@ pub struct HttpSettings {
     pub start_disabled: bool,
     /// Most contracts a start may name.
     pub max_watched: usize,
+    /// How long a call waits for the first result of a contract that is watched because it asks for it.
+    pub first_result_within: Duration,
+    /// Proxies that are believed whom they ask for, where limits count addresses.
+    pub trusted_proxies: TrustedProxies,
     /// Bearer of calls that change something; none: they are accepted from this machine only.
     pub admin_token: Option<AdminToken>,
 }

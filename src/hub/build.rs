@@ -13,7 +13,7 @@ use super::settings::Form;
 use super::topic::{STATUS, Topic};
 use super::topics::{TopicId, Topics};
 use super::world::{Newest, World};
-use crate::market::SeriesKey;
+use crate::market::{SeriesKey, TimeMs};
 
 /// Items of one array message.
 const ARRAY_ITEMS: usize = 200;
@@ -170,7 +170,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The topic's snapshot and its `live`.
-    pub(super) fn snapshot(&mut self, id: TopicId, world: &World) {
+    pub(super) fn snapshot(&mut self, id: TopicId, world: &World, now: TimeMs) {
         let Some(entry) = self.topics.entry(id) else {
             return;
         };
@@ -178,10 +178,8 @@ impl<'a> Builder<'a> {
         let head = items::snapshot_head(world.at());
         match &entry.topic {
             Topic::Signal(key) | Topic::Hama(key) => {
-                if let Some(newest) = world.newest(key) {
-                    let pieces = [head.as_bytes(), newest.body()];
-                    frame::push_item(&mut self.buf, form, &entry.name, &pieces);
-                }
+                let pieces = [head.as_bytes(), &world.body_of(key, now)];
+                frame::push_item(&mut self.buf, form, &entry.name, &pieces);
             }
             Topic::SignalAll(interval) | Topic::HamaAll(interval) => {
                 let all: Vec<&Newest> = world.of_interval(*interval).map(|(_, n)| n).collect();

@@ -61,7 +61,9 @@ impl Shard {
                 Event::FirstLive(key, _) => {
                     [Topic::SignalAll(key.interval), Topic::Signal(key.clone())]
                 }
-                Event::Ended(key, _) => [Topic::Signal(key.clone()), Topic::Hama(key.clone())],
+                Event::Left(key, _) | Event::Ended(key, _) => {
+                    [Topic::Signal(key.clone()), Topic::Hama(key.clone())]
+                }
                 Event::Symbols(_) => {
                     touched.extend(self.status_groups());
                     continue;

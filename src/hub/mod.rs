@@ -6,6 +6,7 @@
 mod build;
 mod close;
 mod decode;
+mod demand;
 mod flush;
 mod frame;
 mod items;
@@ -24,8 +25,10 @@ mod subscribe;
 mod topic;
 mod topics;
 mod upkeep;
+mod wanted;
 mod world;
 
+pub use demand::{Asker, Demand, Denied};
 pub use settings::{Connecting, Form, HubSettings, Limits, Timings};
 
 use std::sync::Arc;
@@ -58,6 +61,7 @@ pub struct Hub {
     next: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
     settings: Arc<HubSettings>,
+    demand: Demand,
     tasks: Tasks,
 }
 
@@ -104,11 +108,19 @@ impl Hub {
         tasks: &Tasks,
     ) -> (Self, Vec<mpsc::Sender<Arc<Batch>>>) {
         let settings = Arc::new(settings);
+        let limits = &settings.limits;
+        let (max_watched, per_hour) = (limits.max_watched, limits.new_contracts_per_hour);
+        let demand = Demand::new(store.clone(), max_watched, per_hour);
         let (mut words, mut readers) = (Vec::new(), Vec::new());
         for _ in 0..settings.shards.max(1) {
             let (word, heard) = mpsc::channel(WORD_QUEUE);
             let (reader, batches) = mpsc::channel(BATCH_QUEUE);
-            let shard = Shard::new(settings.clone(), store.clone(), clock.clone());
+            let shard = Shard::new(
+                settings.clone(),
+                demand.clone(),
+                store.clone(),
+                clock.clone(),
+            );
             tasks.spawn("hub shard", shard.run(batches, heard));
             words.push(word);
             readers.push(reader);
@@ -118,6 +130,7 @@ impl Hub {
             next: Arc::default(),
             connections: Arc::default(),
             settings,
+            demand,
             tasks: tasks.clone(),
         };
         (hub, readers)
@@ -138,6 +151,11 @@ impl Hub {
             let _counted = counted;
             reader::run(wire, already_read, connection, words, settings).await;
         });
+    }
+
+    /// The door to contracts that are not watched yet, with the limits all doors share.
+    pub fn demand(&self) -> &Demand {
+        &self.demand
     }
 
     /// How many connections there are.

@@ -56,6 +56,7 @@ impl Shard {
             }
             if let Topic::Signal(key) | Topic::Hama(key) = &topic
                 && self.world.newest(key).is_none()
+                && !self.world.may_be_asked_for(&key.symbol)
             {
                 bad.symbols.push(quoted(key.symbol.as_str()));
                 continue;
@@ -66,6 +67,9 @@ impl Shard {
         }
         if bad.is_only_symbols() && !self.world.is_loaded() {
             return Err(Refusal::NotLoaded);
+        }
+        if !bad.symbols.is_empty() {
+            self.store.interest().unknown_name();
         }
         let watched: Vec<_> = self.settings.intervals.iter().map(|i| i.name()).collect();
         let words = bad.words(&watched);

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::demand::Denied;
 use crate::signal::{Epoch, Seq};
 
 /// Longest id that is a string, in characters.
@@ -72,6 +73,8 @@ pub(super) enum Refusal {
     NotJson(String),
     #[error("too many subscriptions: at most {0} streams a connection")]
     TooMany(usize),
+    #[error(transparent)]
+    Denied(#[from] Denied),
 }
 
 impl Refusal {
@@ -83,6 +86,7 @@ impl Refusal {
             Self::Invalid(_) | Self::NotLoaded => 2,
             Self::NotJson(_) => 3,
             Self::TooMany(_) => 4,
+            Self::Denied(_) => 5,
         }
     }
 

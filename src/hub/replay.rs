@@ -42,7 +42,7 @@ enum Stage {
 pub(super) struct Replay {
     stage: Stage,
     resumed: Resumed,
-    /// Series that became live for the first time meanwhile: their snapshot is owed.
+    /// Series that became live for the first time, meanwhile or since the cursor: their snapshot is owed.
     first_live: BTreeSet<SeriesKey>,
     /// Items that came meanwhile and have no number.
     unnumbered: Vec<(Topic, Bytes)>,
@@ -54,6 +54,8 @@ pub(super) struct Resumed {
     /// Streams that resume: their changes up to `since` were had before.
     pub(super) streams: BTreeSet<TopicId>,
     pub(super) since: Seq,
+    /// Series of them whose state the changes after `since` do not tell: their snapshot is owed.
+    pub(super) owed: BTreeSet<SeriesKey>,
     /// Numbered streams asked for, which get `live`.
     pub(super) lives: Vec<TopicId>,
     /// Streams asked for with them that have no numbers: their snapshot comes once the log is caught up with.
@@ -61,11 +63,11 @@ pub(super) struct Resumed {
 }
 
 impl Replay {
-    fn new(stage: Stage, resumed: Resumed) -> Self {
+    fn new(stage: Stage, mut resumed: Resumed) -> Self {
         Self {
             stage,
+            first_live: std::mem::take(&mut resumed.owed),
             resumed,
-            first_live: BTreeSet::new(),
             unnumbered: Vec::new(),
         }
     }
@@ -157,7 +159,10 @@ impl Shard {
             return;
         };
         match &mut session.replay {
-            Some(replay) => (replay.stage, replay.resumed) = (stage, resumed),
+            Some(replay) => {
+                replay.first_live.extend(resumed.owed.iter().cloned());
+                (replay.stage, replay.resumed) = (stage, resumed);
+            }
             None => session.replay = Some(Box::new(Replay::new(stage, resumed))),
         }
         self.replaying.insert(id);
@@ -238,18 +243,16 @@ impl Shard {
         self.go_on(id);
     }
 
-    /// Snapshots of the series that became live for the first time while the session replayed.
+    /// Snapshots of the series whose state the replay did not tell.
     fn push_first_snapshots(&mut self, id: SessionId, first_live: &BTreeSet<SeriesKey>) {
         let Some(session) = self.sessions.get(id) else {
             return;
         };
         let mut builder = Builder::new(&self.topics, session.form);
         for key in first_live {
-            let Some(newest) = self.world.newest(key) else {
-                continue;
-            };
             let head = items::snapshot_head(self.world.at());
-            let item = [head.as_bytes(), newest.body()].concat();
+            let body = self.world.body_of(key, self.clock.now());
+            let item = [head.as_bytes(), &body].concat();
             for topic in signal_topics(&self.topics, key) {
                 if session.topics.contains(&topic) {
                     builder.one(topic, &item);
@@ -312,6 +315,11 @@ fn note_events(replay: &mut Replay, events: &[Event]) {
             Event::Change(_) => {}
             Event::FirstLive(key, _) => {
                 replay.first_live.insert(key.clone());
+            }
+            Event::Left(key, item) => {
+                replay.first_live.insert(key.clone());
+                let hama = Topic::Hama(key.clone());
+                replay.unnumbered.push((hama, item.clone()));
             }
             Event::Ended(key, item) => replay.unnumbered.extend([
                 (Topic::Signal(key.clone()), item.clone()),

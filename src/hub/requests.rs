@@ -131,9 +131,7 @@ impl Shard {
             session.outbox.forget(*topic);
         }
         self.regroup(id); // leaves the old group before its topics may end
-        for topic in had {
-            self.topics.unsubscribe(topic);
-        }
+        self.unsubscribe_from(had);
         self.answer(id, &protocol::answer("null", request));
     }
 

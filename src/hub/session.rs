@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::net::TcpStream;
 
+use super::demand::Asker;
 use super::outbox::Outbox;
 use super::protocol::Request;
 use super::replay::Replay;
@@ -69,6 +70,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) wire: Arc<Wire>,
+    pub(super) asker: Asker,
     pub(super) form: Form,
     pub(super) phase: Phase,
     pub(super) topics: BTreeSet<TopicId>,

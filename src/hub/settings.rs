@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::demand::Asker;
 use crate::market::Interval;
 
 /// Settings of the hub.
@@ -50,6 +51,10 @@ pub struct Limits {
     pub queue_total_bytes: usize,
     /// Changes one resume may ask for (`HAMA_REPLAY_MAX`).
     pub replay_max: usize,
+    /// Contracts watched at most, with what readers asked for (`HAMA_MAX_WATCHED`).
+    pub max_watched: usize,
+    /// Contracts nobody watches yet that one address may ask for in an hour.
+    pub new_contracts_per_hour: usize,
     /// Changes kept in the hub's own memory; older ones are read from the store.
     pub kept_changes: usize,
 }
@@ -65,6 +70,8 @@ impl Default for Limits {
             slow_age: Duration::from_secs(10),
             queue_total_bytes: 256 * 1_024 * 1_024,
             replay_max: 10_000,
+            max_watched: 600,
+            new_contracts_per_hour: 20,
             kept_changes: 10_000,
         }
     }
@@ -128,6 +135,8 @@ pub struct Connecting {
     pub mode: Form,
     /// Stream names in its URL, percent-decoded.
     pub streams: Vec<String>,
+    /// Who it is to the limits of what readers may ask for.
+    pub asker: Asker,
     /// The peer, behind trusted proxies the one they name.
     pub peer: IpAddr,
 }

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Tables;
 use super::close::CloseReason;
+use super::demand::Demand;
 use super::items;
 use super::outbox::Outbox;
 use super::session::{Phase, Session, SessionId, Sessions, Wire};
@@ -57,6 +58,7 @@ pub(super) enum Word {
 /// See the module.
 pub(super) struct Shard {
     pub(super) settings: Arc<HubSettings>,
+    pub(super) demand: Demand,
     pub(super) store: Store,
     pub(super) clock: ExchangeClock,
     pub(super) world: World,
@@ -71,12 +73,19 @@ pub(super) struct Shard {
     pub(super) arrays_at: Mono,
     pub(super) status_at: Mono,
     pub(super) beat_at: Mono,
+    /// When what is subscribed to is wanted anew.
+    pub(super) renew_at: Mono,
     sweep_at: Mono,
     sweep_every: Duration,
 }
 
 impl Shard {
-    pub(super) fn new(settings: Arc<HubSettings>, store: Store, clock: ExchangeClock) -> Self {
+    pub(super) fn new(
+        settings: Arc<HubSettings>,
+        demand: Demand,
+        store: Store,
+        clock: ExchangeClock,
+    ) -> Self {
         let world = World::new(&store.published(), settings.limits.kept_changes);
         let now = Mono::now();
         let timings = &settings.timings;
@@ -87,6 +96,7 @@ impl Shard {
             timings.close_within,
             timings.hold_within,
             settings.limits.slow_age,
+            store.interest().kept_for() / 2,
         ];
         let shortest = shortest.into_iter().min().unwrap_or_default() / 4;
         Self {
@@ -94,6 +104,7 @@ impl Shard {
             beat_at: later(now, timings.beat_every),
             sweep_every: shortest.clamp(Duration::from_millis(10), Duration::from_secs(1)),
             sweep_at: now,
+            renew_at: now,
             arrays_at: now,
             arrays: BTreeMap::new(),
             world,
@@ -103,6 +114,7 @@ impl Shard {
             replaying: BTreeSet::new(),
             holding: BTreeSet::new(),
             settings,
+            demand,
             store,
             clock,
         }
@@ -148,8 +160,17 @@ impl Shard {
     }
 
     fn take_batch(&mut self, batch: &Batch, news: &mut News) {
+        let traded = self.world.tradable().clone();
+        self.take_in(batch, news);
+        if !Arc::ptr_eq(&traded, self.world.tradable()) {
+            self.note_no_longer_traded(&traded, news);
+        }
+    }
+
+    fn take_in(&mut self, batch: &Batch, news: &mut News) {
         if batch.epoch == *self.world.epoch() {
             self.world.apply(batch, news);
+            self.note_left(batch, news);
             return;
         }
         self.flush(&std::mem::take(news));
@@ -198,6 +219,7 @@ impl Shard {
         let without_streams = connecting.streams.is_empty();
         let session = Session {
             wire,
+            asker: connecting.asker,
             form: connecting.mode,
             phase: Phase::Open,
             topics: BTreeSet::new(),
@@ -292,11 +314,10 @@ impl Shard {
         if let Some(group) = session.group.take() {
             self.topics.leave(id, group);
         }
-        for topic in std::mem::take(&mut session.topics) {
-            self.topics.unsubscribe(topic);
-        }
         session.replay = None;
         session.held.clear();
+        let topics = std::mem::take(&mut session.topics);
+        self.unsubscribe_from(topics);
         self.replaying.remove(&id);
         self.holding.remove(&id);
     }
@@ -331,6 +352,7 @@ impl Shard {
         if now >= self.sweep_at {
             self.sweep_at = later(now, self.sweep_every);
             self.sweep(now);
+            self.renew_wants(now);
         }
     }
 
@@ -363,7 +385,7 @@ impl Shard {
             return kept.frames.clone();
         }
         let mut builder = Builder::new(&self.topics, form);
-        builder.snapshot(id, &self.world);
+        builder.snapshot(id, &self.world, self.clock.now());
         let frames = builder.finish().bytes;
         if let Some(entry) = self.topics.entry_mut(id) {
             let kept = super::topics::Snapshot {

@@ -15,10 +15,7 @@ use super::topic::Topic;
 impl Shard {
     /// Streams named in the URL: an error cannot be answered by id, so it closes.
     pub(super) fn subscribe_url(&mut self, id: SessionId, names: &[String]) {
-        let topics = self
-            .resolve(names)
-            .and_then(|topics| self.within_limit(id, topics));
-        match topics {
+        match self.admit(id, names) {
             Ok(topics) => {
                 self.register(id, &topics);
                 self.push_snapshots(id, &topics);
@@ -27,13 +24,17 @@ impl Shard {
             Err(refusal) => {
                 self.answer(id, &refusal.answer(&RequestId::null()));
                 let reason = match refusal {
-                    // The same URL is right a few seconds later.
+                    // The same URL is right some time later.
                     Refusal::NotLoaded => CloseReason::NotReady(refusal.to_string()),
+                    Refusal::Denied(ref denied) if denied.retry_after_s().is_some() => {
+                        CloseReason::NotReady(refusal.to_string())
+                    }
                     Refusal::UnknownProperty(_)
                     | Refusal::WrongValue
                     | Refusal::Invalid(_)
                     | Refusal::NotJson(_)
-                    | Refusal::TooMany(_) => CloseReason::Rule(refusal.to_string()),
+                    | Refusal::TooMany(_)
+                    | Refusal::Denied(_) => CloseReason::Rule(refusal.to_string()),
                 };
                 self.close(id, &reason);
             }
@@ -48,10 +49,7 @@ impl Shard {
         since: Option<Cursor>,
         request: RequestId,
     ) {
-        let topics = self
-            .resolve(&names)
-            .and_then(|topics| self.within_limit(id, topics));
-        let topics = match topics {
+        let topics = match self.admit(id, &names) {
             Ok(topics) => topics,
             Err(refusal) => return self.answer(id, &refusal.answer(&request)),
         };
@@ -98,6 +96,7 @@ impl Shard {
                 let resumed = Resumed {
                     streams: new.iter().filter_map(|t| self.topics.id(t)).collect(),
                     since: since.seq,
+                    owed: self.untold_by_replay(&new, since.seq),
                     lives: numbered.iter().filter_map(|t| self.topics.id(t)).collect(),
                     later,
                 };
@@ -209,17 +208,18 @@ impl Shard {
         }
     }
 
-    fn within_limit(&self, id: SessionId, topics: Vec<Topic>) -> Result<Vec<Topic>, Refusal> {
+    /// Whether the session may have so many streams.
+    pub(super) fn within_limit(&self, id: SessionId, topics: &[Topic]) -> Result<(), Refusal> {
         let max = self.settings.limits.max_streams;
         let ids = &self.topics;
         let Some(session) = self.sessions.get(id) else {
-            return Ok(topics);
+            return Ok(());
         };
         let is_new = |topic: &&Topic| ids.id(topic).is_none_or(|t| !session.topics.contains(&t));
         let more = topics.iter().filter(is_new).count();
         if session.topics.len() + more > max {
             return Err(Refusal::TooMany(max));
         }
-        Ok(topics)
+        Ok(())
     }
 }

@@ -67,6 +67,14 @@ impl Topic {
         }
     }
 
+    /// The one series it is about.
+    pub(super) const fn series(&self) -> Option<&SeriesKey> {
+        match self {
+            Self::Signal(key) | Self::Hama(key) => Some(key),
+            Self::SignalAll(_) | Self::HamaAll(_) | Self::Status => None,
+        }
+    }
+
     /// Whether it carries numbered changes.
     pub(super) const fn is_numbered(&self) -> bool {
         match self {

@@ -83,6 +83,11 @@ impl Topics {
         self.by_topic.get(topic).copied()
     }
 
+    /// Every topic somebody subscribes to.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Topic> {
+        self.by_topic.keys()
+    }
+
     pub(super) fn entry(&self, id: TopicId) -> Option<&TopicEntry> {
         self.entries.get(&id)
     }
@@ -113,17 +118,17 @@ impl Topics {
         id
     }
 
-    /// Counts one subscriber less; the last one takes the topic with it. Its groups must be left before.
-    pub(super) fn unsubscribe(&mut self, id: TopicId) {
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return;
-        };
+    /// Counts one subscriber less; the last one takes the topic with it, which is given back. Its groups must be left
+    /// before.
+    pub(super) fn unsubscribe(&mut self, id: TopicId) -> Option<Topic> {
+        let entry = self.entries.get_mut(&id)?;
         entry.subscribers -= 1;
-        if entry.subscribers == 0
-            && let Some(entry) = self.entries.remove(&id)
-        {
-            self.by_topic.remove(&entry.topic);
+        if entry.subscribers > 0 {
+            return None;
         }
+        let TopicEntry { topic, .. } = self.entries.remove(&id)?;
+        self.by_topic.remove(&topic);
+        Some(topic)
     }
 
     /// Puts a connection with these topics into its group.

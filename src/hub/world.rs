@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::items::{self, At};
 use super::topic::Topic;
-use crate::market::{Interval, SeriesKey, Symbol};
+use crate::market::{Interval, SeriesKey, Symbol, TimeMs};
 use crate::signal::{Change, Epoch, FeedStatus, Seq, SignalResult};
 use crate::store::{Batch, Item, Occasion, Published};
 
@@ -60,6 +60,8 @@ pub(super) enum Event {
     Change(Arc<Logged>),
     /// The series became live for the first time: its item is a snapshot.
     FirstLive(SeriesKey, Bytes),
+    /// The series is watched no longer although it trades: a snapshot says that nothing is known of it.
+    Left(SeriesKey, Bytes),
     Ended(SeriesKey, Bytes),
     Symbols(Bytes),
 }
@@ -68,7 +70,7 @@ impl Event {
     /// Whether it belongs to the numbering: a change, or a snapshot with the cursor.
     pub(super) const fn is_numbered(&self) -> bool {
         match self {
-            Self::Change(_) | Self::FirstLive(..) => true,
+            Self::Change(_) | Self::FirstLive(..) | Self::Left(..) => true,
             Self::Ended(..) | Self::Symbols(_) => false,
         }
     }
@@ -77,7 +79,10 @@ impl Event {
     pub(super) fn item(&self) -> &Bytes {
         match self {
             Self::Change(logged) => &logged.item,
-            Self::FirstLive(_, item) | Self::Ended(_, item) | Self::Symbols(item) => item,
+            Self::FirstLive(_, item)
+            | Self::Left(_, item)
+            | Self::Ended(_, item)
+            | Self::Symbols(item) => item,
         }
     }
 }
@@ -99,8 +104,13 @@ pub(super) struct World {
     head: Seq,
     series: BTreeMap<SeriesKey, Newest>,
     last_change: HashMap<SeriesKey, Seq>,
+    /// The head when a series became live for the first time in this epoch, or since it came back; the head of the log
+    /// as it was loaded, where no change in it tells that.
+    begun: BTreeMap<SeriesKey, Seq>,
     recent: VecDeque<Arc<Logged>>,
     kept: usize,
+    /// Every perpetual the exchange trades; empty: not known yet.
+    tradable: Arc<BTreeSet<Symbol>>,
     pub(super) status: FeedStatus,
     /// Counts batches: what was built from one version holds for it.
     version: u64,
@@ -114,8 +124,10 @@ impl World {
             head: published.seq,
             series: BTreeMap::new(),
             last_change: HashMap::new(),
+            begun: BTreeMap::new(),
             recent: VecDeque::new(),
             kept: kept.max(1),
+            tradable: published.tradable.clone(),
             status: published.status,
             version: 0,
         };
@@ -156,6 +168,30 @@ impl World {
     /// The newest result of a series, none when it is not watched.
     pub(super) fn newest(&self, key: &SeriesKey) -> Option<&Newest> {
         self.series.get(key)
+    }
+
+    /// The newest result of a series as JSON without the opening brace; of one that is not watched yet that it warms up.
+    pub(super) fn body_of(&self, key: &SeriesKey, now: TimeMs) -> Bytes {
+        match self.newest(key) {
+            Some(newest) => newest.body().clone(),
+            None => items::body(&SignalResult::warming(key, now)),
+        }
+    }
+
+    /// Whether it may be had beside the watch list: it trades, and the list itself is known.
+    pub(super) fn may_be_asked_for(&self, symbol: &Symbol) -> bool {
+        self.is_loaded() && self.tradable.contains(symbol)
+    }
+
+    /// Every perpetual the exchange trades.
+    pub(super) fn tradable(&self) -> &Arc<BTreeSet<Symbol>> {
+        &self.tradable
+    }
+
+    /// Series that became live for the first time when the head was `since`, or later.
+    pub(super) fn begun_since(&self, since: Seq) -> impl Iterator<Item = &SeriesKey> {
+        let begun = self.begun.iter().filter(move |(_, at)| **at >= since);
+        begun.map(|(key, _)| key)
     }
 
     /// Every series of an interval, by symbol.
@@ -204,6 +240,7 @@ impl World {
             self.epoch = batch.epoch.clone();
             self.head = Seq::NONE;
             self.last_change.clear();
+            self.begun.clear();
             self.recent.clear();
             for newest in self.series.values_mut() {
                 *newest = newest.without_change();
@@ -212,11 +249,14 @@ impl World {
         for item in &batch.items {
             match item {
                 Item::Change(change) => self.take_change(change, news),
-                Item::Result { result, occasion } => self.take_result(result, *occasion, news),
+                Item::Result { result, occasion } => {
+                    self.take_result(result, *occasion, batch.head, news);
+                }
                 Item::Ended(key) => news
                     .events
                     .push(Event::Ended(key.clone(), items::ended(key))),
                 Item::Symbols { added, removed } => self.take_symbols(added, removed, news),
+                Item::Tradable(tradable) => self.tradable = tradable.clone(),
                 Item::Status(status) => {
                     news.status |= differs(&self.status, status);
                     self.status = *status;
@@ -241,14 +281,24 @@ impl World {
         news.events.push(Event::Change(logged));
     }
 
-    fn take_result(&mut self, result: &Arc<SignalResult>, occasion: Occasion, news: &mut News) {
+    fn take_result(
+        &mut self,
+        result: &Arc<SignalResult>,
+        occasion: Occasion,
+        head: Seq,
+        news: &mut News,
+    ) {
         let key = result.key();
         let newest = Newest::new(result.clone());
         match occasion {
             Occasion::FirstLive => {
-                let head = items::snapshot_head(self.at());
-                let item = [head.as_bytes(), newest.body()].concat().into();
-                news.events.push(Event::FirstLive(key.clone(), item));
+                let at = At {
+                    seq: head.max(self.head),
+                    ..self.at()
+                };
+                let item = [items::snapshot_head(at).as_bytes(), newest.body()].concat();
+                self.begun.insert(key.clone(), at.seq);
+                news.events.push(Event::FirstLive(key.clone(), item.into()));
             }
             Occasion::Update | Occasion::Close | Occasion::Status | Occasion::Sweep => {}
         }
@@ -261,6 +311,7 @@ impl World {
 
     fn take_symbols(&mut self, added: &[Symbol], removed: &[Symbol], news: &mut News) {
         self.series.retain(|key, _| !removed.contains(&key.symbol));
+        self.begun.retain(|key, _| !removed.contains(&key.symbol));
         news.results.retain(|key| !removed.contains(&key.symbol));
         let item = items::symbols(added, removed);
         news.events.push(Event::Symbols(item));
@@ -302,5 +353,30 @@ mod tests {
         for topic in [Topic::Signal(key), Topic::SignalAll(Interval::M15)] {
             assert_eq!(world.last_change_of(&topic), Seq::new(7));
         }
+        assert_eq!(world.begun_since(Seq::new(0)).count(), 0);
+    }
+
+    #[test]
+    fn what_began_untold_before_the_log_was_loaded_is_owed_to_every_cursor_in_it() {
+        let key = SeriesKey::new(Symbol::parse("BTCUSDT").unwrap(), Interval::M15);
+        let mut world = World::new(&Published::empty(Epoch::new("before")), 10);
+        let loaded = Batch {
+            reset: ResetReason::LogLost,
+            epoch: Epoch::new("now"),
+            head: Seq::new(9),
+            items: vec![Item::Result {
+                result: Arc::new(SignalResult::warming(&key, TimeMs::new(0))),
+                occasion: Occasion::FirstLive,
+            }],
+        };
+        let mut news = News::default();
+        world.apply(&loaded, &mut news);
+        for since in [1, 9] {
+            let begun: Vec<_> = world.begun_since(Seq::new(since)).collect();
+            assert_eq!(begun, [&key], "since {since}");
+        }
+        assert_eq!(world.begun_since(Seq::new(10)).count(), 0);
+        let item = String::from_utf8_lossy(news.events[0].item()).into_owned();
+        assert!(item.contains(r#""seq":9"#), "{item}");
     }
 }

@@ -38,10 +38,12 @@ pub enum Verdict {
     Committed,
     /// It is in history already, the same: dropped.
     Known,
-    /// The stream says something else than history: REST must decide.
+    /// The stream says something else than history or than what waits, or has what history does not: REST must decide.
     Disputed,
     /// REST says something else than history, and REST is right: replace and recompute.
     Revised,
+    /// REST has it now, and history went on without it over a hole it had confirmed: put it in and recompute.
+    Late,
     /// There is a hole before it: it waits.
     Waits,
     /// Older than everything kept: dropped.
@@ -191,15 +193,13 @@ impl Series {
             self.open = None; // the candle it previewed, or an older one, is over
         }
         let Some(expected) = self.expected() else {
-            self.wait(Committed { candle, origin });
-            return Ok(Verdict::Waits);
+            return Ok(self.wait(Committed { candle, origin }));
         };
         if candle.open_time < expected {
             return Ok(self.compare(&candle, origin));
         }
         if candle.open_time > expected {
-            self.wait(Committed { candle, origin });
-            return Ok(Verdict::Waits);
+            return Ok(self.wait(Committed { candle, origin }));
         }
         self.commit(Committed { candle, origin }, committed);
         self.drain_pending(committed);
@@ -223,6 +223,40 @@ impl Series {
         if let Some(at) = self.position(candle.open_time) {
             self.history[at] = candle;
         }
+    }
+
+    /// Puts a candle that came late into the hole that was bridged over it.
+    pub fn insert(&mut self, candle: Candle) {
+        let at = self
+            .history
+            .partition_point(|known| known.open_time < candle.open_time);
+        self.history.insert(at, candle);
+        self.bridged = self.bridged.saturating_sub(1);
+    }
+
+    /// Forgets history: too much is missing behind it. What waits and the open candle stay.
+    pub fn restart(&mut self) {
+        self.history.clear();
+        self.bridged = 0;
+    }
+
+    /// Candles of history between the first and the last of `rows` that `rows` does not have.
+    pub fn lacking_in(&self, rows: &[Candle]) -> Vec<OpenTime> {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+            return Vec::new();
+        };
+        let from = self
+            .history
+            .partition_point(|known| known.open_time < first.open_time);
+        let within = self.history.range(from..);
+        within
+            .map(|known| known.open_time)
+            .take_while(|open| *open <= last.open_time)
+            .filter(|open| {
+                rows.binary_search_by_key(open, |row| row.open_time)
+                    .is_err()
+            })
+            .collect()
     }
 
     /// Takes the oldest candle out when more than `HISTORY_MAX` are kept.
@@ -261,7 +295,14 @@ impl Series {
 
     fn compare(&self, candle: &Candle, origin: Origin) -> Verdict {
         let Some(at) = self.position(candle.open_time) else {
-            return Verdict::TooOld;
+            let kept = self.history.front();
+            return match origin {
+                _ if kept.is_none_or(|oldest| candle.open_time < oldest.open_time) => {
+                    Verdict::TooOld
+                }
+                Origin::Stream => Verdict::Disputed,
+                Origin::Rest => Verdict::Late,
+            };
         };
         match origin {
             _ if self.history[at] == *candle => Verdict::Known,
@@ -270,12 +311,16 @@ impl Series {
         }
     }
 
-    /// REST's word on a waiting candle stands over the stream's; the first of two of the same origin stays.
-    fn wait(&mut self, incoming: Committed) {
+    /// REST's newest word on a waiting candle stands. The stream's second word on one changes nothing; where it is another,
+    /// REST decides once the candle is history.
+    fn wait(&mut self, incoming: Committed) -> Verdict {
         let open_time = incoming.candle.open_time;
         match self.pending.get(&open_time) {
-            Some(waiting)
-                if waiting.origin == Origin::Rest || incoming.origin == Origin::Stream => {}
+            Some(waiting) if incoming.origin == Origin::Stream => {
+                if waiting.candle != incoming.candle {
+                    return Verdict::Disputed;
+                }
+            }
             Some(_) => {
                 self.pending.insert(open_time, incoming);
             }
@@ -286,6 +331,7 @@ impl Series {
                 }
             }
         }
+        Verdict::Waits
     }
 
     fn drain_pending(&mut self, committed: &mut Vec<Committed>) {

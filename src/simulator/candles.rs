@@ -1,6 +1,6 @@
-//! The candles of one contract, generated or recorded: closed ones, and the open one as it stands at an instant.
-//! REST, streams and the truth all read here, so they cannot disagree. Generated hours are kept, so that the candles
-//! of a long interval cost their minutes once.
+//! The candles of one contract as they come, generated or recorded: whole ones, and the open one as it stands at an
+//! instant. What faults make of them, and which of them have closed, is `tape.rs`'s question: REST, streams and the
+//! truth read there. Generated hours are kept, so that the candles of a long interval cost their minutes once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,7 @@ pub(super) enum Candles {
     Recorded(Recording),
 }
 
-/// Which closed candles are wanted: those that open from `from` to `to`, both included.
+/// Which candles are wanted: those that open from `from` to `to`, both included.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     /// First open time wanted.
@@ -66,37 +66,28 @@ struct Kept {
 }
 
 impl Candles {
-    /// Closed candles of a span at `now`, oldest first.
-    pub(super) fn closed(
-        &self,
-        interval: Interval,
-        span: Span,
-        now: TimeMs,
-    ) -> Vec<(OpenTime, Bar)> {
-        let newest = interval.steps(interval.open_at(now), -1);
-        let span = Span {
-            to: span.to.min(newest),
-            ..span
-        };
+    /// The candles of a span, oldest first, whole whether they have closed or not.
+    pub(super) fn whole(&self, interval: Interval, span: Span) -> Vec<(OpenTime, Bar)> {
         match self {
-            Self::Generated(generated) => generated.closed(interval, span),
+            Self::Generated(generated) => generated.whole(interval, span),
             Self::Recorded(recording) => recorded(recording, interval, span),
         }
     }
 
-    /// The candle that opens at `open`, whole, whether it has closed or not.
-    pub(super) fn whole(&self, interval: Interval, open: OpenTime) -> Option<Bar> {
-        let span = Span {
-            from: open,
-            to: open,
-            limit: 1,
-            keep: Keep::Oldest,
-        };
-        let rows = match self {
-            Self::Generated(generated) => generated.closed(interval, span),
-            Self::Recorded(recording) => recorded(recording, interval, span),
-        };
-        rows.first().map(|(_, bar)| *bar)
+    /// The interval whose candles those of `interval` are made of.
+    pub(super) fn base_of(&self, interval: Interval) -> Option<Interval> {
+        match self {
+            Self::Generated(_) => Some(Interval::M1),
+            Self::Recorded(recording) => recording.base_of(interval),
+        }
+    }
+
+    /// The shortest interval there is.
+    pub(super) fn shortest(&self) -> Interval {
+        match self {
+            Self::Generated(_) => Interval::M1,
+            Self::Recorded(recording) => recording.shortest().unwrap_or(Interval::M1),
+        }
     }
 
     /// The candle that is open at `now`, as it stands; `None` in a hole or past the end.
@@ -111,18 +102,23 @@ impl Candles {
         }
     }
 
+    /// Where the 24 hours before `now` begin, to the base candle.
+    pub(super) fn day_began(&self, now: TimeMs) -> OpenTime {
+        let yesterday = now.plus_ms(-DAY_HOURS * BLOCK_MS);
+        let base = match self {
+            Self::Generated(_) => Interval::H1,
+            Self::Recorded(_) => self.shortest(),
+        };
+        base.after(base.open_at(yesterday))
+    }
+
     /// Everything traded in the 24 hours before `now`, to the base candle.
     pub(super) fn last_day(&self, now: TimeMs, tick: i64) -> Option<Bar> {
-        let yesterday = OpenTime::at(now.plus_ms(-DAY_HOURS * BLOCK_MS));
+        let from = self.day_began(now);
         match self {
-            Self::Generated(generated) => {
-                let hour = Interval::H1.open_at(yesterday.time());
-                generated.forming(Interval::H1.after(hour), now, tick)
-            }
+            Self::Generated(generated) => generated.forming(from, now, tick),
             Self::Recorded(recording) => {
-                let base = recording.shortest()?;
-                let from = base.after(base.open_at(yesterday.time()));
-                recorded_forming(recording, base, from, now)
+                recorded_forming(recording, recording.shortest()?, from, now)
             }
         }
     }
@@ -147,7 +143,7 @@ impl Generated {
         }
     }
 
-    fn closed(&self, interval: Interval, span: Span) -> Vec<(OpenTime, Bar)> {
+    fn whole(&self, interval: Interval, span: Span) -> Vec<(OpenTime, Bar)> {
         let mut first = interval.open_at(self.first.max(span.from.time()));
         while first.time() < self.first || first < span.from {
             first = interval.after(first);
@@ -298,6 +294,3 @@ fn recorded_forming(
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,28 +2,32 @@
 //! The generated market has, beside the perpetuals that trade, rows that a client must know to leave alone: a delisted
 //! one, a TradFi one, a quarterly, one in another quote asset, and words no client has seen before.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use super::bar::Scale;
+use super::bar::{Bar, QUOTE_DECIMALS, Scale};
 use super::candles::{Candles, Generated};
+use super::fault::{BrokenRow, Margin};
 use super::generator::{Personality, Voice, mix, unit};
+use super::life::{Life, SETTLING, TRADING};
 use super::names::coin;
 use super::replay::Recording;
 use super::settings::SimulatorSettings;
+use super::tape::Tape;
 use crate::market::{OpenTime, Symbol, TimeMs};
 
 /// The delivery date of what never expires, as the exchange writes it: 2100-12-25.
-const NEVER_MS: i64 = 4_133_404_800_000;
+pub(super) const NEVER_MS: i64 = 4_133_404_800_000;
 /// Candles of the longest interval that lie behind a generated contract at the start, and a few more.
 const HISTORY_CANDLES: i64 = 5_100;
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 
 /// Position of a contract in the catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ContractId(pub usize);
 
-/// One listed contract.
-#[derive(Debug)]
+/// One contract, as it is at any time: a fault makes a new catalogue.
+#[derive(Debug, Clone)]
 pub(super) struct Contract {
     /// Its name.
     pub symbol: Symbol,
@@ -34,19 +38,43 @@ pub(super) struct Contract {
     /// Quote and margin asset.
     pub quote: String,
     /// `PERPETUAL`, `TRADIFI_PERPETUAL`, `CURRENT_QUARTER` or something new.
-    pub contract_type: &'static str,
-    /// `TRADING`, `SETTLING` or something new.
-    pub status: &'static str,
+    pub contract_type: Cow<'static, str>,
     /// `COIN`, `COMMODITY`.
-    pub underlying: &'static str,
+    pub underlying: Cow<'static, str>,
     /// When it was listed.
     pub onboard: TimeMs,
-    /// When it expires or expired.
-    pub delivery: TimeMs,
+    /// What it is margined in: COIN-M contracts are in the all-market streams only.
+    pub margin: Margin,
+    /// Its statuses over time.
+    pub life: Life,
     /// Decimals and tick.
     pub scale: Scale,
     /// Its candles.
-    pub candles: Candles,
+    pub candles: Tape,
+    /// What is told otherwise at times; the last one in force counts.
+    pub told: Vec<Told>,
+}
+
+/// What is told of a contract from `from` to `to` (excluded) in place of what it is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Told {
+    /// From then on.
+    pub from: TimeMs,
+    /// Until then.
+    pub to: TimeMs,
+    /// What.
+    pub what: Instead,
+}
+
+/// What can be told otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Instead {
+    /// Another contract type.
+    ContractType(String),
+    /// A row of exchangeInfo that is none.
+    Broken(BrokenRow),
+    /// Another turnover of 24 hours, in the quote asset.
+    Turnover(f64),
 }
 
 /// All contracts, in the order in which they are listed.
@@ -58,9 +86,55 @@ pub(super) struct Catalogue {
 }
 
 impl Contract {
-    /// Whether it is traded: listed in the ticker, moving in the streams.
-    pub(super) fn is_trading(&self) -> bool {
-        self.status == "TRADING"
+    /// Whether it is traded at `now`: listed in the ticker, moving in the streams.
+    pub(super) fn is_trading(&self, now: TimeMs) -> bool {
+        self.life.is_trading(now)
+    }
+
+    /// Whether REST and candle streams know it at `now`.
+    pub(super) fn is_listed(&self, now: TimeMs) -> bool {
+        self.margin == Margin::Usd && self.life.is_listed(now)
+    }
+
+    /// Everything traded in the 24 hours before `now`, with the turnover that is told.
+    pub(super) fn last_day(&self, now: TimeMs) -> Option<Bar> {
+        let mut day = self.candles.last_day(now)?;
+        let turnover = self.told_at(now).find_map(|what| match what {
+            Instead::Turnover(quote) => Some(*quote),
+            Instead::ContractType(_) | Instead::Broken(_) => None,
+        });
+        if let Some(turnover) = turnover {
+            let quote = turnover * 10_f64.powi(QUOTE_DECIMALS.into());
+            day.volume = (day.volume as f64 * quote / (day.quote as f64).max(1.0)) as i128;
+            day.quote = quote as i64;
+        }
+        Some(day)
+    }
+
+    /// The contract type that is told at `now`.
+    pub(super) fn contract_type_at(&self, now: TimeMs) -> &str {
+        let told = self.told_at(now).find_map(|what| match what {
+            Instead::ContractType(told) => Some(told.as_str()),
+            Instead::Turnover(_) | Instead::Broken(_) => None,
+        });
+        told.unwrap_or(&self.contract_type)
+    }
+
+    /// How its row is broken at `now`.
+    pub(super) fn broken_at(&self, now: TimeMs) -> Option<BrokenRow> {
+        self.told_at(now).find_map(|what| match what {
+            Instead::Broken(how) => Some(*how),
+            Instead::Turnover(_) | Instead::ContractType(_) => None,
+        })
+    }
+
+    fn told_at(&self, now: TimeMs) -> impl Iterator<Item = &Instead> {
+        let in_force = move |told: &&Told| (told.from..told.to).contains(&now);
+        self.told
+            .iter()
+            .rev()
+            .filter(in_force)
+            .map(|told| &told.what)
     }
 }
 
@@ -89,21 +163,26 @@ impl Catalogue {
                 pair: symbol.as_str().to_owned(),
                 base: base.to_owned(),
                 quote: quote.to_owned(),
-                contract_type: "PERPETUAL",
-                status: "TRADING",
-                underlying: "COIN",
+                contract_type: "PERPETUAL".into(),
+                underlying: "COIN".into(),
                 onboard: first.map_or(TimeMs::new(0), OpenTime::time),
-                delivery: TimeMs::new(NEVER_MS),
+                margin: Margin::Usd,
+                life: Life::always(TRADING, TimeMs::new(NEVER_MS)),
                 scale: recording.scale(),
-                candles: Candles::Recorded(recording),
+                candles: Tape::new(recording.scale(), Candles::Recorded(recording)),
+                told: Vec::new(),
                 symbol,
             }
         });
         Self::of(contracts.collect())
     }
 
-    fn of(contracts: Vec<Contract>) -> Self {
-        let ids = || contracts.iter().enumerate();
+    /// These contracts. A COIN-M contract has no name here.
+    pub(super) fn of(contracts: Vec<Contract>) -> Self {
+        let ids = || {
+            let all = contracts.iter().enumerate();
+            all.filter(|(_, contract)| contract.margin == Margin::Usd)
+        };
         Self {
             by_name: ids()
                 .map(|(at, c)| (c.symbol.as_str().to_owned(), ContractId(at)))
@@ -120,16 +199,21 @@ impl Catalogue {
         &self.contracts
     }
 
-    /// The contract at `id`.
+    /// The contract at `id`, which stays its own whatever faults do.
     pub(super) fn get(&self, id: ContractId) -> &Contract {
         &self.contracts[id.0]
     }
 
-    /// The contract named `text`, ASCII letters in either case: as REST reads names.
+    /// The contract named `text`, ASCII letters in either case: as REST reads names. Perhaps not listed yet.
     pub(super) fn find(&self, text: &str) -> Option<&Contract> {
         self.by_name
             .get(&text.to_ascii_uppercase())
             .map(|id| self.get(*id))
+    }
+
+    /// The contract named `text` if it is listed at `now`.
+    pub(super) fn listed(&self, text: &str, now: TimeMs) -> Option<&Contract> {
+        self.find(text).filter(|contract| contract.is_listed(now))
     }
 
     /// The contract whose stream name begins with `text`: exactly the lower-case name.
@@ -187,6 +271,34 @@ fn scale_for(price: f64, rank: usize) -> Scale {
     }
 }
 
+/// A contract that a fault lists: of the seed's market as all others, so it moves no other.
+pub(super) fn listed_by_fault(
+    seed: u64,
+    name: &Symbol,
+    price: f64,
+    quote_volume: f64,
+    began: TimeMs,
+) -> Contract {
+    let like = Personality {
+        price,
+        quote_volume,
+        minute_move: 0.000_5,
+        trend: 0.8,
+        naps: 0.0,
+    };
+    let (base, quote) = split_name(name.as_str());
+    let day = began.ms() / DAY_MS * DAY_MS;
+    contract(
+        seed,
+        name.as_str(),
+        base,
+        quote,
+        scale_for(price, 0),
+        like,
+        day,
+    )
+}
+
 fn contract(
     seed: u64,
     name: &str,
@@ -197,18 +309,20 @@ fn contract(
     began: i64,
 ) -> Contract {
     let voice = Voice::new(seed, name, scale, like);
+    let candles = Candles::Generated(Box::new(Generated::new(voice, began)));
     Contract {
         symbol: known_name(name),
         pair: name.to_owned(),
         base: base.to_owned(),
         quote: quote.to_owned(),
-        contract_type: "PERPETUAL",
-        status: "TRADING",
-        underlying: "COIN",
+        contract_type: "PERPETUAL".into(),
+        underlying: "COIN".into(),
         onboard: TimeMs::new(began),
-        delivery: TimeMs::new(NEVER_MS),
+        margin: Margin::Usd,
+        life: Life::always(TRADING, TimeMs::new(NEVER_MS)),
         scale,
-        candles: Candles::Generated(Box::new(Generated::new(voice, began))),
+        candles: Tape::new(scale, candles),
+        told: Vec::new(),
     }
 }
 
@@ -235,26 +349,25 @@ fn strangers(seed: u64, began: i64, now: TimeMs) -> Vec<Contract> {
     };
     let settled = TimeMs::new((now.ms() - 30 * DAY_MS).max(began + DAY_MS) / DAY_MS * DAY_MS);
     let mut omg = plain("OMGUSDT", "OMG", "USDT", 0.21);
-    omg.status = "SETTLING";
-    omg.delivery = settled;
+    omg.life = Life::always(SETTLING, settled);
     omg.candles.end_at(settled);
     let mut gold = plain("XAUUSDT", "XAU", "USDT", 4_120.0);
-    gold.contract_type = "TRADIFI_PERPETUAL";
-    gold.underlying = "COMMODITY";
+    gold.contract_type = "TRADIFI_PERPETUAL".into();
+    gold.underlying = "COMMODITY".into();
     let mut quarterly = plain("BTCUSDT_261225", "BTC", "USDT", 83_900.0);
     quarterly.pair = "BTCUSDT".to_owned();
-    quarterly.contract_type = "CURRENT_QUARTER";
-    quarterly.delivery = TimeMs::new(1_798_185_600_000); // 2026-12-25T08:00:00Z
+    quarterly.contract_type = "CURRENT_QUARTER".into();
+    quarterly.life = Life::always(TRADING, TimeMs::new(1_798_185_600_000)); // 2026-12-25T08:00:00Z
     let usdc = plain("BTCUSDC", "BTC", "USDC", 83_010.0);
     let mut unknown_status = plain("MOONUSDT", "MOON", "USDT", 1.25);
-    unknown_status.status = "AUCTION_2027";
+    unknown_status.life = Life::always("AUCTION_2027", TimeMs::new(NEVER_MS));
     let mut unknown_type = plain("SWIRLUSDT", "SWIRL", "USDT", 0.75);
-    unknown_type.contract_type = "EVERLASTING_OPTION";
+    unknown_type.contract_type = "EVERLASTING_OPTION".into();
     vec![omg, gold, quarterly, usdc, unknown_status, unknown_type]
 }
 
 /// Base and quote asset of a name; a name that tells nothing is quoted in USDT.
-fn split_name(name: &str) -> (&str, &str) {
+pub(super) fn split_name(name: &str) -> (&str, &str) {
     ["USDT", "USDC", "BTC", "ETH"]
         .into_iter()
         .find_map(|quote| {

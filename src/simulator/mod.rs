@@ -3,21 +3,33 @@
 //! It keeps the books on what clients do wrong and knows the closed candles they must end up with (`truth`).
 //! It writes its own wire JSON, never the adapter's types: one misreading must not be made twice.
 
+mod alterations;
 mod bar;
 mod candles;
 mod catalogue;
 mod clock;
+mod delivery;
+mod edits;
+mod fault;
 mod generator;
+mod life;
+mod line;
 mod names;
+pub mod proxy;
 mod replay;
 mod requests;
+mod responses;
 mod rest;
 mod routes;
 mod server;
 mod session;
 mod settings;
+mod skew;
+mod spoil;
 mod stats;
 mod streams;
+mod subscribing;
+mod tape;
 mod weights;
 mod wire;
 
@@ -26,14 +38,21 @@ use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
 
-pub use settings::{LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
+pub use fault::{
+    BrokenRow, CandleFault, ClockFault, Connections, ExtremeDigits, Fault, FaultError, FaultKind,
+    FaultReport, FaultState, FaultsReport, Margin, Phase, Refusing, RestFault, RightClose, Scope,
+    StreamFault, SubscriptionFault, TransportFault, UniverseFault, Wrapping,
+};
+pub use settings::{Direct, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
 pub use stats::{ConnectionReport, Counts, Rule, StatsReport, Violation};
 pub use wire::TruthCandle;
 
 use crate::market::{Interval, Symbol, TimeMs};
 use crate::tasks::Tasks;
+use alterations::Alterations;
 use catalogue::Catalogue;
 use clock::SimClock;
+use skew::Skews;
 
 /// A running simulated exchange; clones are handles to the same one. It stops with its `Tasks`.
 #[derive(Debug, Clone)]
@@ -47,10 +66,15 @@ pub struct Simulator {
 struct World {
     settings: SimulatorSettings,
     clock: SimClock,
-    catalogue: Catalogue,
+    /// The contracts and their candles, with what faults have made of them.
+    market: Alterations,
+    /// What the exchange's clock tells wrong.
+    skews: Skews,
     budgets: Mutex<weights::Budgets>,
     stats: stats::Stats,
     streams: streams::Streams,
+    faults: fault::Faults,
+    proxies: proxy::Proxies,
     tasks: Tasks,
 }
 
@@ -76,7 +100,7 @@ impl Simulator {
             server::accept(listener, Arc::clone(&world)),
         );
         tasks.spawn("simulator streams", streams::run(Arc::clone(&world)));
-        tracing::info!(%address, speed = world.clock.speed(), contracts = world.catalogue.all().len(), "simulated exchange listens");
+        tracing::info!(%address, speed = world.clock.speed(), contracts = world.market.catalogue().all().len(), "simulated exchange listens");
         Ok(Self { world, address })
     }
 
@@ -97,16 +121,17 @@ impl Simulator {
 
     /// The perpetuals that trade, in the order in which they are listed.
     pub fn symbols(&self) -> Vec<Symbol> {
-        let perpetual = |c: &&catalogue::Contract| c.is_trading() && c.contract_type == "PERPETUAL";
-        let contracts = self.world.catalogue.all().iter();
-        contracts
-            .filter(perpetual)
-            .map(|c| c.symbol.clone())
-            .collect()
+        let now = self.now();
+        let listed = self.world.market.catalogue();
+        let trading = listed.all().iter().filter(|contract| {
+            let is_perpetual = contract.contract_type_at(now) == "PERPETUAL";
+            is_perpetual && contract.is_listed(now) && contract.is_trading(now)
+        });
+        trading.map(|contract| contract.symbol.clone()).collect()
     }
 
     /// The closed candles that open from `from` to `to` (both included; `None`: up to now), oldest first, at most
-    /// 1,500; none for a contract that is not listed.
+    /// 1,500, as faults have made them; none for a contract that is not listed.
     pub fn truth(
         &self,
         symbol: &Symbol,
@@ -115,16 +140,34 @@ impl Simulator {
         to: Option<TimeMs>,
     ) -> Vec<TruthCandle> {
         let now = self.now();
-        self.world
-            .catalogue
-            .find(symbol.as_str())
+        let listed = self.world.market.catalogue();
+        listed
+            .listed(symbol.as_str(), now)
             .map(|contract| rest::truth_candles(contract, interval, from, to.unwrap_or(now), now))
             .unwrap_or_default()
     }
 
+    /// Lets something go wrong.
+    ///
+    /// # Errors
+    /// A fault with a parameter out of its range, or with a scope that means nothing for its kind.
+    pub fn fault(&self, fault: Fault) -> Result<(), FaultError> {
+        self.world.tell(vec![fault])
+    }
+
+    /// All faults since the start or the last `clear_faults`, and how often each struck.
+    pub fn faults(&self) -> FaultsReport {
+        self.world.faults_report()
+    }
+
+    /// Ends all faults. What they did to the exchange's data before stays: a delisting, a hole, a revision.
+    pub fn clear_faults(&self) {
+        self.world.clear_faults();
+    }
+
     /// What clients have done so far, and which rules they broke.
     pub fn stats(&self) -> StatsReport {
-        self.world.stats.report()
+        self.world.report()
     }
 }
 
@@ -144,14 +187,60 @@ impl World {
             Some(recordings) => Catalogue::replayed(recordings),
             None => Catalogue::generated(&settings, start),
         };
-        Ok(Self {
+        let world = Self {
             clock: SimClock::starting_at(start, settings.speed),
-            catalogue,
+            market: Alterations::none(settings.seed, catalogue),
+            skews: Skews::default(),
             budgets: Mutex::default(),
             stats: stats::Stats::default(),
             streams: streams::Streams::default(),
+            faults: fault::Faults::new(settings.seed),
+            proxies: proxy::Proxies::default(),
             tasks: tasks.clone(),
             settings,
-        })
+        };
+        let told = world.tell_at(world.settings.faults.clone(), start);
+        told.map_err(|error| SimulatorError::Fault { error })?;
+        Ok(world)
+    }
+
+    /// Lets all of `faults` go wrong from now on or, if one cannot be, none.
+    fn tell(&self, faults: Vec<Fault>) -> Result<(), FaultError> {
+        self.tell_at(faults, self.clock.now())
+    }
+
+    fn tell_at(&self, faults: Vec<Fault>, now: TimeMs) -> Result<(), FaultError> {
+        faults.iter().try_for_each(Fault::check)?;
+        self.market.add(&faults, now)?;
+        self.skews.add(&faults, now);
+        self.faults.add(faults, now)
+    }
+
+    /// All faults and how often each struck: those of the market are counted where they strike.
+    fn faults_report(&self) -> FaultsReport {
+        let now = self.clock.now();
+        let mut report = self.faults.report(now);
+        let mut of_market = self.market.strikes(now).into_iter();
+        for one in &mut report.faults {
+            if alterations::alters(&one.fault.kind) {
+                one.strikes = of_market.next().unwrap_or(0);
+            } else if matches!(one.fault.kind, FaultKind::Clock(_)) {
+                one.strikes = u64::from(one.state != FaultState::Waiting);
+            }
+        }
+        report
+    }
+
+    fn clear_faults(&self) {
+        self.market.clear(self.clock.now());
+        self.skews.clear();
+        self.faults.clear();
+    }
+
+    /// The books, those of the proxies included.
+    fn report(&self) -> StatsReport {
+        let mut report = self.stats.report();
+        self.proxies.tell(&mut report);
+        report
     }
 }

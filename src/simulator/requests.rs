@@ -99,6 +99,11 @@ pub(super) fn too_many_subscriptions() -> String {
     json!({"error": {"code": TOO_MANY, "msg": "Too many subscriptions"}}).to_string()
 }
 
+/// The answer to a request that a fault refuses.
+pub(super) fn refused(id: u64, code: i64, message: &str) -> String {
+    json!({"error": {"code": code, "msg": message}, "id": id}).to_string()
+}
+
 /// The answer to what is no JSON.
 pub(super) fn not_json(reason: &str) -> String {
     error(INVALID_JSON, &format!("Invalid JSON: {reason}"), None)

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::World;
 use super::candles::{Keep, Span};
-use super::catalogue::Contract;
+use super::catalogue::{Catalogue, Contract};
 use super::weights;
 use super::wire::{self, TruthCandle};
 use crate::market::{Interval, OpenTime, TimeMs};
@@ -82,29 +82,51 @@ impl Endpoint {
         }
     }
 
-    /// The answer's body.
-    pub(super) fn answer(self, params: &Params, world: &World) -> Result<String, Refusal> {
-        let now = world.clock.now();
+    /// Whether it is no part of the exchange.
+    pub(super) fn is_of_the_simulator(self) -> bool {
+        match self {
+            Self::Truth | Self::Stats => true,
+            Self::Ping
+            | Self::Time
+            | Self::ExchangeInfo
+            | Self::Klines
+            | Self::ContinuousKlines
+            | Self::Ticker
+            | Self::PremiumIndex => false,
+        }
+    }
+
+    /// The answer's body, as of `now`.
+    pub(super) fn answer(
+        self,
+        params: &Params,
+        world: &World,
+        now: TimeMs,
+    ) -> Result<String, Refusal> {
+        let told = |path| world.skews.told(now, path);
+        let listed = &*world.market.catalogue();
         match self {
             Self::Ping => Ok("{}".into()),
             Self::Time => {
-                Ok(json!({"serverTime": now, "simSpeed": world.clock.speed()}).to_string())
+                let told = told("/fapi/v1/time");
+                Ok(json!({"serverTime": told, "simSpeed": world.clock.speed()}).to_string())
             }
-            Self::ExchangeInfo => Ok(exchange_info(world, now)),
-            Self::Klines => klines(contract(world, params.must("symbol")?)?, params, now),
-            Self::ContinuousKlines => klines(continuous(world, params)?, params, now),
-            Self::Ticker => rows_of(world, params, |c| {
-                c.is_trading().then_some(())?;
-                let day = c.candles.last_day(now, c.scale.tick)?;
-                Some(wire::ticker_row(c, &day, now))
+            Self::ExchangeInfo => Ok(exchange_info(listed, now, told("/fapi/v1/exchangeInfo"))),
+            Self::Klines => {
+                let contract = contract(listed, params.must("symbol")?, now)?;
+                klines(world, contract, params, now)
+            }
+            Self::ContinuousKlines => klines(world, continuous(listed, params, now)?, params, now),
+            Self::Ticker => rows_of(listed, params, now, |c| {
+                c.is_trading(now).then_some(())?;
+                Some(wire::ticker_row(c, &c.last_day(now)?, now))
             }),
-            Self::PremiumIndex => rows_of(world, params, |c| {
-                c.is_trading().then_some(())?;
-                let day = c.candles.last_day(now, c.scale.tick)?;
-                Some(wire::premium_row(c, day.close, now))
+            Self::PremiumIndex => rows_of(listed, params, now, |c| {
+                c.is_trading(now).then_some(())?;
+                Some(wire::premium_row(c, c.last_day(now)?.close, now))
             }),
-            Self::Truth => truth(world, params, now),
-            Self::Stats => serde_json::to_string(&world.stats.report()).map_err(|error| Refusal {
+            Self::Truth => truth(listed, params, now),
+            Self::Stats => serde_json::to_string(&world.report()).map_err(|error| Refusal {
                 status: 500,
                 code: -1001,
                 message: error.to_string(),
@@ -174,26 +196,33 @@ impl Refusal {
     }
 }
 
-fn contract<'a>(world: &'a World, name: &str) -> Result<&'a Contract, Refusal> {
-    world
-        .catalogue
-        .find(name)
+fn contract<'a>(listed: &'a Catalogue, name: &str, now: TimeMs) -> Result<&'a Contract, Refusal> {
+    listed
+        .listed(name, now)
         .ok_or_else(|| Refusal::bad(-1121, "Invalid symbol.".into()))
 }
 
 /// The contract of a pair and a contract type: for perpetuals the one named as the pair.
-fn continuous<'a>(world: &'a World, params: &Params) -> Result<&'a Contract, Refusal> {
+fn continuous<'a>(
+    listed: &'a Catalogue,
+    params: &Params,
+    now: TimeMs,
+) -> Result<&'a Contract, Refusal> {
     let pair = params.must("pair")?.to_ascii_uppercase();
     let contract_type = params.must("contractType")?.to_ascii_uppercase();
-    world
-        .catalogue
+    listed
         .all()
         .iter()
-        .find(|c| c.pair == pair && c.contract_type == contract_type)
+        .find(|c| c.is_listed(now) && c.pair == pair && c.contract_type == contract_type)
         .ok_or_else(|| Refusal::bad(-1121, "Invalid symbol.".into()))
 }
 
-fn klines(contract: &Contract, params: &Params, now: TimeMs) -> Result<String, Refusal> {
+fn klines(
+    world: &World,
+    contract: &Contract,
+    params: &Params,
+    now: TimeMs,
+) -> Result<String, Refusal> {
     let interval = params.interval()?;
     let limit = params.number("limit")?.unwrap_or(DEFAULT_ROWS);
     let limit = usize::try_from(limit)
@@ -210,7 +239,7 @@ fn klines(contract: &Contract, params: &Params, now: TimeMs) -> Result<String, R
     let open = interval.open_at(now);
     let wants_open = end >= open.ms();
     let forming = wants_open
-        .then(|| contract.candles.forming(interval, now, contract.scale.tick))
+        .then(|| contract.candles.forming(interval, now))
         .flatten();
     let keep = if start.is_some() {
         Keep::Oldest
@@ -229,6 +258,7 @@ fn klines(contract: &Contract, params: &Params, now: TimeMs) -> Result<String, R
         0 => Vec::new(),
         _ => contract.candles.closed(interval, span, now),
     };
+    world.market.leave_out(contract, interval, &mut rows);
     let in_range = start.is_none_or(|start| open.ms() >= start);
     if let Some(bar) = forming.filter(|_| in_range && rows.len() < limit) {
         rows.push((open, bar));
@@ -247,24 +277,27 @@ fn klines(contract: &Contract, params: &Params, now: TimeMs) -> Result<String, R
 
 /// One row with `symbol`, else an array of all that `row` has something for.
 fn rows_of(
-    world: &World,
+    listed: &Catalogue,
     params: &Params,
+    now: TimeMs,
     row: impl Fn(&Contract) -> Option<Value>,
 ) -> Result<String, Refusal> {
     if let Some(name) = params.get("symbol") {
-        let only = row(contract(world, name)?);
+        let only = row(contract(listed, name, now)?);
         return only
             .map(|value| value.to_string())
             .ok_or_else(|| Refusal::bad(-1122, "Invalid symbol status.".into()));
     }
-    let rows: Vec<Value> = world.catalogue.all().iter().filter_map(row).collect();
+    let all = listed.all().iter().filter(|c| c.is_listed(now));
+    let rows: Vec<Value> = all.filter_map(row).collect();
     Ok(Value::Array(rows).to_string())
 }
 
-fn exchange_info(world: &World, now: TimeMs) -> String {
-    let contracts = world.catalogue.all();
+fn exchange_info(listed: &Catalogue, now: TimeMs, told: TimeMs) -> String {
+    let contracts = listed.all().iter().filter(|c| c.is_listed(now));
+    let rows = contracts.map(|c| wire::contract_row(c, now));
     json!({
-        "timezone": "UTC", "serverTime": now, "futuresType": "U_MARGINED",
+        "timezone": "UTC", "serverTime": told, "futuresType": "U_MARGINED",
         "rateLimits": [
             {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": weights::LIMIT},
             {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": 1200},
@@ -275,13 +308,13 @@ fn exchange_info(world: &World, now: TimeMs) -> String {
             {"asset": "USDT", "marginAvailable": true, "autoAssetExchange": "-10000"},
             {"asset": "USDC", "marginAvailable": true, "autoAssetExchange": "-10000"},
         ],
-        "symbols": contracts.iter().map(wire::contract_row).collect::<Vec<_>>(),
+        "symbols": rows.collect::<Vec<_>>(),
     })
     .to_string()
 }
 
-fn truth(world: &World, params: &Params, now: TimeMs) -> Result<String, Refusal> {
-    let contract = contract(world, params.must("symbol")?)?;
+fn truth(listed: &Catalogue, params: &Params, now: TimeMs) -> Result<String, Refusal> {
+    let contract = contract(listed, params.must("symbol")?, now)?;
     let interval = params.interval()?;
     let from = params.number("from")?.unwrap_or(0);
     let to = params.number("to")?.unwrap_or(i64::MAX);

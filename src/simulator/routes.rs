@@ -5,7 +5,7 @@ use super::World;
 use super::catalogue::{Catalogue, ContractId};
 use super::server::percent_decoded;
 use super::settings::LegacyPaths;
-use crate::market::Interval;
+use crate::market::{Interval, TimeMs};
 
 /// The first segment of a stream path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,13 +113,14 @@ impl Door {
             Self::Legacy => world.settings.legacy_paths == LegacyPaths::Market,
         };
         serves
-            .then(|| StreamKey::parse(name, &world.catalogue))
+            .then(|| StreamKey::parse(name, &world.market.catalogue(), world.clock.now()))
             .flatten()
     }
 }
 
 impl StreamKey {
-    fn parse(name: &str, catalogue: &Catalogue) -> Option<Self> {
+    fn parse(name: &str, catalogue: &Catalogue, now: TimeMs) -> Option<Self> {
+        let listed = |id: &ContractId| catalogue.get(*id).is_listed(now);
         match name {
             "!ticker@arr" => return Some(Self::Tickers),
             "!contractInfo" => return Some(Self::ContractInfo),
@@ -129,14 +130,15 @@ impl StreamKey {
         if let Some(interval) = what.strip_prefix("kline_") {
             return Some(Self::Candles {
                 interval: Interval::parse(interval).ok()?,
-                contract: catalogue.find_lower(subject)?,
+                contract: catalogue.find_lower(subject).filter(listed)?,
                 kind: CandleKind::Kline,
             });
         }
         let interval = Interval::parse(what.strip_prefix("continuousKline_")?).ok()?;
         let (pair, contract_type) = subject.split_once('_')?;
         let contract = catalogue.all().iter().position(|c| {
-            c.pair.to_ascii_lowercase() == pair
+            c.is_listed(now)
+                && c.pair.to_ascii_lowercase() == pair
                 && c.contract_type.to_ascii_lowercase() == contract_type
         })?;
         Some(Self::Candles {

@@ -1,25 +1,25 @@
-//! The transport: accepts connections, charges and answers REST requests, hands upgraded ones to `session.rs`.
-//! Every answer leaves through `respond`, every connection enters through `accept`: the places where faults belong.
+//! The transport: accepts connections, hands REST requests to `responses.rs` and upgraded ones to `session.rs`.
+//! Every connection enters through `accept`, every handshake through `upgrade`: the places of the faults of transport.
 
-use std::convert::Infallible;
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::World;
-use super::rest::{Endpoint, Params, Refusal};
+use super::fault::{FaultKind, Place, Refusing, Strike, TransportFault};
+use super::line::{self, Line, LineControl};
+use super::responses::{self, Cut};
+use super::rest::{Params, Refusal};
 use super::routes::Route;
-use super::session;
-use super::weights::Verdict;
+use super::{session, spoil};
 
 /// A client may leave a connection idle that long, or take that long over a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
@@ -27,9 +27,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// An upgrade follows its 101 at once, or never.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Below this a body is sent as it is.
-const GZIP_FROM_BYTES: usize = 1_024;
-const USED_WEIGHT: &str = "x-mbx-used-weight-1m";
 
 /// Accepts connections until the stop.
 pub(super) async fn accept(listener: TcpListener, world: Arc<World>) {
@@ -39,9 +36,13 @@ pub(super) async fn accept(listener: TcpListener, world: Arc<World>) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
+            Ok((_, client)) if !world.proxies.lets_in(client, world.settings.direct) => {}
             Ok((stream, client)) => {
                 // Without it a small frame would wait for the acknowledgement of the last.
                 let _ = stream.set_nodelay(true);
+                let Some(stream) = admitted(stream, &world) else {
+                    continue;
+                };
                 let serving = serve(stream, client, Arc::clone(&world));
                 world.tasks.spawn_short("simulator connection", serving);
             }
@@ -53,16 +54,54 @@ pub(super) async fn accept(listener: TcpListener, world: Arc<World>) {
     }
 }
 
+/// The connection, unless a fault takes it.
+fn admitted(stream: TcpStream, world: &Arc<World>) -> Option<TcpStream> {
+    let pick = |kind: &FaultKind| {
+        let fault = kind.transport()?;
+        if let TransportFault::RefuseConnect { how } = fault {
+            Some(*how)
+        } else {
+            None
+        }
+    };
+    let struck = world
+        .faults
+        .strike(world.clock.now(), &Place::default(), "connect", pick);
+    let Some(Strike { number, what }) = struck.into_iter().next() else {
+        return Some(stream);
+    };
+    match what {
+        Refusing::Reset => line::reset(&stream),
+        Refusing::Ignore => {
+            let world = Arc::clone(world);
+            let of_task = Arc::clone(&world);
+            world
+                .tasks
+                .spawn_short("simulator ignored connection", async move {
+                    spoil::until_over(&of_task, number).await;
+                    line::reset(&stream);
+                });
+        }
+    }
+    None
+}
+
 async fn serve(stream: TcpStream, client: SocketAddr, world: Arc<World>) {
     let of_requests = Arc::clone(&world);
+    let line = Line::new(stream);
+    let control = Arc::clone(line.control());
     let service = hyper::service::service_fn(move |request| {
-        let world = Arc::clone(&of_requests);
-        async move { Ok::<_, Infallible>(respond(request, client, world).await) }
+        respond(
+            request,
+            client,
+            Arc::clone(&control),
+            Arc::clone(&of_requests),
+        )
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(line), service)
         .with_upgrades();
     tokio::pin!(connection);
     tokio::select! {
@@ -81,146 +120,50 @@ async fn serve(stream: TcpStream, client: SocketAddr, world: Arc<World>) {
 async fn respond(
     request: Request<Incoming>,
     client: SocketAddr,
+    line: Arc<LineControl>,
     world: Arc<World>,
-) -> Response<Body> {
+) -> Result<Response<Body>, Cut> {
     let path = request.uri().path();
     let query = request.uri().query().unwrap_or("");
     if let Some(route) = Route::at(path, query) {
-        return upgrade(request, route, client, &world);
+        return upgrade(request, route, client, &line, &world).await;
     }
-    if !world.settings.latency.is_zero() {
-        tokio::time::sleep(world.settings.latency).await;
-    }
-    let endpoint = Endpoint::at(path).filter(|_| request.method() == Method::GET);
-    let params = params_of(query);
-    let now = world.clock.now();
-    let Some(endpoint) = endpoint else {
-        world.stats.request(client.ip(), path, None, now.ms());
-        return finish(Err(Refusal::no_path()), &request, client, None, &world);
-    };
-    let verdict = endpoint.weight(&params, &world).map(|weight| {
-        let mut budgets = world.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        budgets.charge(client.ip(), weight, now)
-    });
-    world.stats.request(client.ip(), path, verdict, now.ms());
-    let answer = match verdict {
-        Some(verdict @ (Verdict::Limited { .. } | Verdict::Banned { .. })) => Err(refusal(verdict)),
-        Some(Verdict::Served { .. }) | None => endpoint.answer(&params, &world),
-    };
-    finish(answer, &request, client, verdict, &world)
-}
-
-fn refusal(verdict: Verdict) -> Refusal {
-    match verdict {
-        Verdict::Banned { until, .. } => Refusal {
-            status: 418,
-            code: -1003,
-            message: format!(
-                "Way too many requests; IP banned until {until}. Please use the websocket for live updates to avoid bans."
-            ),
-        },
-        Verdict::Limited { .. } | Verdict::Served { .. } => Refusal {
-            status: 429,
-            code: -1003,
-            message: "Too many requests; current limit is 2400 requests per minute. Please use the websocket for live updates to avoid polling the API.".into(),
-        },
-    }
-}
-
-/// Makes the response: status, headers, compression, counts.
-fn finish(
-    answer: Result<String, Refusal>,
-    request: &Request<Incoming>,
-    client: SocketAddr,
-    verdict: Option<Verdict>,
-    world: &World,
-) -> Response<Body> {
-    let (status, text) = match answer {
-        Ok(text) => (200, text),
-        Err(refusal) => (refusal.status, refusal.body()),
-    };
-    let zipped = accepts_gzip(request.headers())
-        .then(|| gzip(&text))
-        .flatten();
-    let is_zipped = zipped.is_some();
-    let body = zipped.unwrap_or_else(|| text.into_bytes());
-    world.stats.answered(client.ip(), status, body.len());
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-    let headers = response.headers_mut();
-    let json = HeaderValue::from_static("application/json;charset=UTF-8");
-    headers.insert(header::CONTENT_TYPE, json);
-    if is_zipped {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    let (used, retry) = match verdict {
-        None => (None, None),
-        Some(Verdict::Served { used }) => (Some(used), None),
-        Some(
-            Verdict::Limited {
-                used,
-                retry_after_secs,
-            }
-            | Verdict::Banned {
-                used,
-                retry_after_secs,
-                ..
-            },
-        ) => (Some(used), Some(retry_after_secs)),
-    };
-    if let Some(used) = used {
-        headers.insert(USED_WEIGHT, HeaderValue::from(used));
-    }
-    if let Some(secs) = retry {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
-    }
-    response
-}
-
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::ACCEPT_ENCODING)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.to_ascii_lowercase().contains("gzip"))
-}
-
-fn gzip(text: &str) -> Option<Vec<u8>> {
-    if text.len() < GZIP_FROM_BYTES {
-        return None;
-    }
-    let room = Vec::with_capacity(text.len() / 3);
-    let mut zip = flate2::write::GzEncoder::new(room, flate2::Compression::fast());
-    zip.write_all(text.as_bytes()).ok()?;
-    zip.finish().ok()
+    responses::rest(request, client.ip(), &line, &world).await
 }
 
 /// Answers 101 and hands the socket to a session; what is no handshake gets a 400 with `code` and `msg`.
-fn upgrade(
+async fn upgrade(
     mut request: Request<Incoming>,
     route: Route,
     client: SocketAddr,
+    line: &LineControl,
     world: &Arc<World>,
-) -> Response<Body> {
-    let headers = request.headers();
-    let says = |name, word: &str| {
-        let value = headers
-            .get(name)
-            .and_then(|value: &HeaderValue| value.to_str().ok());
-        value.is_some_and(|value| value.to_ascii_lowercase().contains(word))
-    };
-    let key = headers.get(header::SEC_WEBSOCKET_KEY);
-    let accept = key
-        .filter(|_| says(header::UPGRADE, "websocket") && says(header::CONNECTION, "upgrade"))
-        .and_then(|key| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok());
-    let Some(accept) = accept else {
+) -> Result<Response<Body>, Cut> {
+    let Some(accept) = handshake_answer(request.headers()) else {
         let refusal = Refusal {
             status: 400,
             code: -1000,
             message: "This path is a WebSocket: an upgrade was expected.".into(),
         };
-        return finish(Err(refusal), &request, client, None, world);
+        return Ok(responses::refused(refusal, &request, client.ip(), world));
     };
+    if let Some(Strike { number, what }) = handshake_fault(request.uri().path(), world) {
+        let NoUpgrade::Refused {
+            status,
+            retry_after_secs,
+        } = what
+        else {
+            spoil::until_over(world, number).await;
+            line.reset_at_end();
+            return Err(Cut);
+        };
+        world.stats.handshake_refused(client.ip(), status);
+        let told = spoil::refusal(status, retry_after_secs, world.clock.now());
+        return Ok(responses::finish(told.into(), &request, client.ip(), world));
+    }
     let path = request.uri().to_string();
+    // Before the client knows of it: a fault told after its answer meets an open connection.
+    let opened = world.faults.opened(world.clock.now());
     let upgrading = hyper::upgrade::on(&mut request);
     let of_session = Arc::clone(world);
     world.tasks.spawn_short("simulator session", async move {
@@ -228,16 +171,18 @@ fn upgrade(
         let Ok(Ok(upgraded)) = upgraded else {
             return tracing::debug!(%client, "the upgrade did not come about");
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        let Ok(parts) = upgraded.downcast::<TokioIo<Line>>() else {
             return tracing::error!(%client, "an upgraded connection is no TCP stream");
         };
         let socket = parts.io.into_inner();
+        let already_read = parts.read_buf.to_vec();
         session::run(
             socket,
-            parts.read_buf.to_vec(),
+            already_read,
             route,
             client,
             path,
+            opened,
             of_session,
         )
         .await;
@@ -248,10 +193,60 @@ fn upgrade(
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    response
+    Ok(response)
 }
 
-fn params_of(query: &str) -> Params {
+/// The `Sec-WebSocket-Accept` of a request that is a handshake.
+fn handshake_answer(headers: &HeaderMap) -> Option<HeaderValue> {
+    let says = |name, word: &str| {
+        let value = headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok());
+        value.is_some_and(|value| value.to_ascii_lowercase().contains(word))
+    };
+    headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .filter(|_| says(header::UPGRADE, "websocket") && says(header::CONNECTION, "upgrade"))
+        .and_then(|key| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok())
+}
+
+/// What becomes of a handshake that a fault strikes.
+enum NoUpgrade {
+    Refused {
+        status: u16,
+        retry_after_secs: Option<u32>,
+    },
+    NoAnswer,
+}
+
+/// The first fault that strikes a handshake.
+fn handshake_fault(path: &str, world: &World) -> Option<Strike<NoUpgrade>> {
+    let place = Place {
+        path: Some(path),
+        ..Place::default()
+    };
+    let pick = |kind: &FaultKind| {
+        let fault = kind.transport()?;
+        if let TransportFault::RefuseHandshake {
+            status,
+            retry_after_secs,
+        } = *fault
+        {
+            return Some(NoUpgrade::Refused {
+                status,
+                retry_after_secs,
+            });
+        }
+        (*fault == TransportFault::HangHandshake {}).then_some(NoUpgrade::NoAnswer)
+    };
+    let struck = world
+        .faults
+        .strike(world.clock.now(), &place, "handshake", pick);
+    struck.into_iter().next()
+}
+
+/// The parameters of a query.
+pub(super) fn params_of(query: &str) -> Params {
     let pairs = query
         .split('&')
         .filter(|pair| !pair.is_empty())

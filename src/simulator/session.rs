@@ -1,5 +1,6 @@
 //! One stream connection: reads the client's requests, writes acknowledgements and events, pings, and closes it for
-//! what the exchange closes connections for. One task; everything it sends goes through `send`.
+//! what the exchange closes connections for, or what a fault tells it to. One task; everything it sends goes through
+//! `send`. What a subscription delivers is decided in `subscribing.rs`.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -16,10 +17,14 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
 use super::World;
+use super::fault::{FaultKind, Opened, Place, Strike, TransportFault};
+use super::line::Line;
 use super::requests::{self, Request};
-use super::routes::{Door, Form, Route};
+use super::routes::{Form, Route};
+use super::spoil;
 use super::stats::{Rule, SharedConnection, lock};
 use super::streams::{Batch, Listener, QUEUE_BATCHES};
+use super::subscribing::{self, Asked, Subscriber};
 use crate::clock::Mono;
 
 /// Names a connection may be subscribed to.
@@ -34,7 +39,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
 /// Why a session ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
     ClientGone,
     ClientClosed,
@@ -44,10 +49,14 @@ enum End {
     NoPong,
     TooOld,
     Stopping,
+    /// A fault: reset.
+    Reset,
+    /// A fault: closed with a code and a reason; 1006: cut.
+    Told(u16, Utf8Bytes),
 }
 
 impl End {
-    fn words(self) -> &'static str {
+    fn words(&self) -> &str {
         match self {
             Self::ClientGone => "client gone",
             Self::ClientClosed => "closed by the client",
@@ -57,39 +66,49 @@ impl End {
             Self::NoPong => "no pong",
             Self::TooOld => "24 hours over",
             Self::Stopping => "stopping",
+            Self::Reset => "reset by a fault",
+            Self::Told(_, _) => "closed by a fault",
         }
     }
 
-    /// The close code sent; `None`: the connection is just cut.
-    fn code(self) -> Option<CloseCode> {
-        match self {
-            Self::ClientGone | Self::ClientClosed | Self::TooSlow | Self::NoPong => None,
-            Self::TooManyMessages | Self::TooManyStreams => Some(CloseCode::Policy),
-            Self::TooOld | Self::Stopping => Some(CloseCode::Away),
-        }
+    /// The close frame sent; `None`: the connection is just cut.
+    fn frame(&self) -> Option<CloseFrame> {
+        let reason = Utf8Bytes::from(self.words());
+        let (code, reason) = match self {
+            Self::ClientGone | Self::ClientClosed | Self::TooSlow | Self::NoPong | Self::Reset => {
+                return None;
+            }
+            Self::Told(1006, _) => return None,
+            Self::TooManyMessages | Self::TooManyStreams => (CloseCode::Policy, reason),
+            Self::TooOld | Self::Stopping => (CloseCode::Away, reason),
+            Self::Told(code, reason) => (CloseCode::from(*code), reason.clone()),
+        };
+        Some(CloseFrame { code, reason })
     }
 }
 
 struct Session {
     world: Arc<World>,
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Line>,
     counts: SharedConnection,
-    id: u64,
-    door: Door,
+    subscriber: Subscriber,
     form: Form,
     names: BTreeSet<String>,
     pace: Pace,
     cut: CancellationToken,
     unanswered_ping: Option<Mono>,
+    opened: Opened,
+    began: Mono,
 }
 
 /// Serves an upgraded connection until it ends.
 pub(super) async fn run(
-    stream: TcpStream,
+    stream: Line,
     already_read: Vec<u8>,
     route: Route,
     client: SocketAddr,
     path: String,
+    opened: Opened,
     world: Arc<World>,
 ) {
     let config = WebSocketConfig::default()
@@ -103,6 +122,7 @@ pub(super) async fn run(
     let (queue, inbox) = mpsc::channel(QUEUE_BATCHES);
     let cut = CancellationToken::new();
     let listener = Listener {
+        path: path.clone(),
         form: route.form,
         queue,
         cut: cut.clone(),
@@ -110,8 +130,14 @@ pub(super) async fn run(
     world.streams.join(id, listener);
     let mut session = Session {
         socket,
-        id,
-        door: route.door,
+        subscriber: Subscriber {
+            id,
+            address: client.ip(),
+            door: route.door,
+            path,
+        },
+        opened,
+        began: Mono::now(),
         form: route.form,
         names: BTreeSet::new(),
         pace: Pace::new(),
@@ -120,25 +146,35 @@ pub(super) async fn run(
         counts: Arc::clone(&counts),
         world: Arc::clone(&world),
     };
-    let end = session.serve(route.names, inbox).await;
+    let end = session.serve(route, inbox).await;
     world.streams.leave(id);
-    session.close(end).await;
+    session.close(&end).await;
     world.stats.ended(&counts, end.words());
 }
 
 impl Session {
-    async fn serve(&mut self, names: Vec<String>, mut inbox: mpsc::Receiver<Batch>) -> End {
-        if let Err(end) = self.subscribe(names).await {
-            return end;
-        }
+    async fn serve(&mut self, route: Route, mut inbox: mpsc::Receiver<Batch>) -> End {
         let world = Arc::clone(&self.world);
         let cut = self.cut.clone();
+        let mut told = world.faults.changes();
         let mut pings = tokio::time::interval(world.settings.ping_every);
         pings.reset(); // the first one is due after a period, not at once
-        let end_of_life = tokio::time::sleep(world.settings.max_age);
-        tokio::pin!(end_of_life);
+        let mut end_of_life = self.began;
+        let mut looked = world.clock.now();
+        let mut begun = match self.faults(&mut end_of_life).await {
+            Ok(()) => self.subscribe(route.names).await,
+            Err(end) => Err(end),
+        };
         loop {
-            let step = tokio::select! {
+            if let Err(end) = begun {
+                return end;
+            }
+            let life_left = Duration::from_millis(end_of_life.ms_since(Mono::now()));
+            let next_fault = world
+                .faults
+                .until_change(looked, &world.clock)
+                .unwrap_or(Duration::MAX);
+            begun = tokio::select! {
                 message = self.socket.next() => match message {
                     None | Some(Err(_)) => Err(End::ClientGone),
                     Some(Ok(message)) => self.receive(message).await,
@@ -147,11 +183,85 @@ impl Session {
                 _ = pings.tick() => self.ping().await,
                 () = cut.cancelled() => Err(End::TooSlow),
                 () = world.tasks.stopping() => Err(End::Stopping),
-                () = &mut end_of_life => Err(End::TooOld),
+                _ = told.changed() => {
+                    looked = world.clock.now();
+                    self.faults(&mut end_of_life).await
+                }
+                () = tokio::time::sleep(next_fault) => {
+                    looked = world.clock.now();
+                    self.faults(&mut end_of_life).await
+                }
+                () = tokio::time::sleep(life_left) => Err(End::TooOld),
             };
-            if let Err(end) = step {
-                return end;
+        }
+    }
+
+    /// Suffers the faults that have begun for this connection, and no longer those that are over.
+    async fn faults(&mut self, end_of_life: &mut Mono) -> Result<(), End> {
+        let ms = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let mut most_age_ms = ms(self.world.settings.max_age);
+        let mut bytes_per_second = None;
+        for Strike { number, what } in self.struck() {
+            match what {
+                TransportFault::Reset {} => return Err(End::Reset),
+                TransportFault::Close { code, reason } => {
+                    return Err(End::Told(code, reason.into()));
+                }
+                TransportFault::MaxAge { max_age_ms } => most_age_ms = most_age_ms.min(max_age_ms),
+                TransportFault::HalfOpen {} => return Err(self.half_open(number).await),
+                TransportFault::SlowBytes {
+                    bytes_per_second: rate,
+                } => bytes_per_second = Some(rate),
+                TransportFault::Stall {}
+                | TransportFault::RefuseHandshake { .. }
+                | TransportFault::HangHandshake {}
+                | TransportFault::RefuseConnect { .. } => {}
             }
+        }
+        *end_of_life = self.began.plus_ms(most_age_ms);
+        self.socket.get_ref().control().slow_to(bytes_per_second);
+        Ok(())
+    }
+
+    fn struck(&self) -> Vec<Strike<TransportFault>> {
+        let place = Place {
+            path: Some(&self.subscriber.path),
+            connection: Some(self.subscriber.id),
+            opened: Some(self.opened),
+            ..Place::default()
+        };
+        let pick = |kind: &FaultKind| {
+            let of_connections = |fault: &&TransportFault| match fault {
+                TransportFault::Reset {}
+                | TransportFault::Close { .. }
+                | TransportFault::MaxAge { .. }
+                | TransportFault::HalfOpen {}
+                | TransportFault::SlowBytes { .. } => true,
+                TransportFault::Stall {}
+                | TransportFault::RefuseHandshake { .. }
+                | TransportFault::HangHandshake {}
+                | TransportFault::RefuseConnect { .. } => false,
+            };
+            kind.transport().filter(of_connections).cloned()
+        };
+        let key = format!("connection {}", self.subscriber.id);
+        self.world
+            .faults
+            .hold(self.world.clock.now(), &place, &key, pick)
+    }
+
+    /// Says nothing more and reads what comes without a look at it, until the client goes or the fault is over.
+    async fn half_open(&mut self, fault: u64) -> End {
+        self.world.streams.leave(self.subscriber.id);
+        let world = Arc::clone(&self.world);
+        let line = self.socket.get_mut();
+        let deaf = async {
+            let mut thrown_away = [0; 4_096];
+            while matches!(line.read(&mut thrown_away).await, Ok(1..)) {}
+        };
+        tokio::select! {
+            () = deaf => End::ClientGone,
+            () = spoil::until_over(&world, fault) => End::Reset,
         }
     }
 
@@ -208,8 +318,14 @@ impl Session {
         };
         let reply = match request {
             Request::Subscribe(names) => {
-                self.subscribe(names).await?;
-                requests::done(id)
+                match subscribing::asked(&self.world, &self.subscriber, &names) {
+                    Asked::Lost => return Ok(()),
+                    Asked::Refused { code, message } => requests::refused(id, code, &message),
+                    Asked::Heard => {
+                        self.subscribe(names).await?;
+                        requests::done(id)
+                    }
+                }
             }
             Request::Unsubscribe(names) => {
                 self.unsubscribe(&names);
@@ -218,7 +334,7 @@ impl Session {
             Request::List => requests::names(id, &self.names),
             Request::SetForm(form) => {
                 self.form = form;
-                self.world.streams.set_form(self.id, form);
+                self.world.streams.set_form(self.subscriber.id, form);
                 requests::done(id)
             }
             Request::GetForm => requests::form(id, self.form),
@@ -235,12 +351,8 @@ impl Session {
             self.reply(requests::too_many_subscriptions()).await?;
             return Err(End::TooManyStreams);
         }
-        let now = self.world.clock.now();
-        for name in &names {
-            match self.door.stream(name, &self.world) {
-                Some(key) => self.world.streams.listen(self.id, key, name, now),
-                None => lock(&self.counts).asked_for_unknown(name),
-            }
+        for unknown in subscribing::listen(&self.world, &self.subscriber, &names) {
+            lock(&self.counts).asked_for_unknown(unknown);
         }
         let mut counts = lock(&self.counts);
         counts.streams = self.names.len();
@@ -251,8 +363,8 @@ impl Session {
     fn unsubscribe(&mut self, names: &[String]) {
         for name in names {
             self.names.remove(name);
-            if let Some(key) = self.door.stream(name, &self.world) {
-                self.world.streams.unlisten(self.id, key);
+            if let Some(key) = self.subscriber.door.stream(name, &self.world) {
+                self.world.streams.unlisten(self.subscriber.id, key);
             }
         }
         lock(&self.counts).streams = self.names.len();
@@ -308,22 +420,18 @@ impl Session {
         }
     }
 
-    /// Says goodbye if the end has a code, and waits for the answer: cutting at once would lose what was just sent.
-    async fn close(&mut self, end: End) {
-        tracing::debug!(
-            connection = self.id,
-            why = end.words(),
-            "stream connection ended"
-        );
-        let Some(code) = end.code() else {
-            if end == End::ClientClosed {
+    /// Says goodbye if the end has a frame, and waits for the answer: cutting at once would lose what was just sent.
+    async fn close(&mut self, end: &End) {
+        let connection = self.subscriber.id;
+        tracing::debug!(connection, why = end.words(), "stream connection ended");
+        if *end == End::Reset {
+            self.socket.get_ref().control().reset_at_end();
+        }
+        let Some(frame) = end.frame() else {
+            if *end == End::ClientClosed {
                 let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.socket.flush()).await;
             }
             return;
-        };
-        let frame = CloseFrame {
-            code,
-            reason: Utf8Bytes::from_static(end.words()),
         };
         let goodbye = async {
             if self.socket.close(Some(frame)).await.is_ok() {

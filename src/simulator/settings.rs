@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::fault::{Fault, FaultError};
 use crate::market::{Interval, TimeMs};
 
 /// Which table of request weights is charged for candles.
@@ -24,6 +25,16 @@ pub enum LegacyPaths {
     PublicOnly,
     /// Deliver candles as `/market` does: for old clients.
     Market,
+}
+
+/// What becomes of a connection that did not come through one of the exchange's own proxies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direct {
+    /// It is served, and counted.
+    #[default]
+    Counted,
+    /// It is counted, and hung up on.
+    Refused,
 }
 
 /// Settings of one simulated exchange.
@@ -50,12 +61,16 @@ pub struct SimulatorSettings {
     pub weights: WeightTable,
     /// What `/ws` and `/stream` serve.
     pub legacy_paths: LegacyPaths,
-    /// Real time between two pings of the server.
+    /// Whether clients must come through a proxy.
+    pub direct: Direct,
+    /// Real time between two pings of the server; this and the next two 10 ms to a week.
     pub ping_every: Duration,
     /// Real time without a pong after which a connection is cut.
     pub pong_timeout: Duration,
     /// Real time after which a stream connection is cut.
     pub max_age: Duration,
+    /// What goes wrong, from the start on; relative times count from there.
+    pub faults: Vec<Fault>,
 }
 
 /// Why a simulated exchange did not start.
@@ -88,6 +103,12 @@ pub enum SimulatorError {
         /// What is wrong, with the line's number.
         reason: String,
     },
+    /// A fault that cannot be.
+    #[error("{error}")]
+    Fault {
+        /// Which, and what is allowed.
+        error: FaultError,
+    },
     /// The address cannot be listened on.
     #[error("{address}: cannot listen: {source}")]
     Listen {
@@ -103,7 +124,10 @@ impl SimulatorError {
     /// Whether the user's settings or files are at fault rather than the machine.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Setting { .. } | Self::Unreadable { .. } | Self::BadFile { .. } => true,
+            Self::Setting { .. }
+            | Self::Unreadable { .. }
+            | Self::BadFile { .. }
+            | Self::Fault { .. } => true,
             Self::Listen { .. } => false,
         }
     }
@@ -122,9 +146,11 @@ impl Default for SimulatorSettings {
             latency: Duration::ZERO,
             weights: WeightTable::Measured,
             legacy_paths: LegacyPaths::PublicOnly,
+            direct: Direct::Counted,
             ping_every: Duration::from_secs(180),
             pong_timeout: Duration::from_secs(600),
             max_age: Duration::from_secs(24 * 3_600),
+            faults: Vec::new(),
         }
     }
 }
@@ -161,6 +187,7 @@ impl SimulatorSettings {
                 "0 to 60000",
             );
         }
+        self.check_connection_times()?;
         if self.intervals.is_empty() {
             return refuse(
                 "--intervals",
@@ -177,5 +204,25 @@ impl SimulatorSettings {
             return refuse("--start-ms", value, "Unix milliseconds up to the year 2100");
         }
         Ok(())
+    }
+
+    /// A ping in no time at all would be a busy loop, a connection of no age none.
+    fn check_connection_times(&self) -> Result<(), SimulatorError> {
+        let times = [
+            ("--ping-ms", self.ping_every),
+            ("--pong-timeout-ms", self.pong_timeout),
+            ("--max-age-ms", self.max_age),
+        ];
+        let wrong = times
+            .into_iter()
+            .find(|(_, time)| !(10..=604_800_000).contains(&time.as_millis()));
+        match wrong {
+            None => Ok(()),
+            Some((name, time)) => Err(SimulatorError::Setting {
+                name,
+                value: time.as_millis().to_string(),
+                allowed: "10 to 604800000 (a week)",
+            }),
+        }
     }
 }

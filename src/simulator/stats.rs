@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-use super::weights::Verdict;
+use super::proxy::ProxyReport;
+use super::weights::{LIMIT, Verdict};
 use crate::clock::Mono;
+use crate::market::TimeMs;
 
 /// Violations and ended connections kept word for word.
 const KEPT: usize = 1_000;
@@ -18,6 +20,8 @@ const KEPT_NAMES: usize = 20;
 /// Stream connections an address may open in five real minutes.
 const CONNECTIONS_PER_WINDOW: usize = 300;
 const CONNECTION_WINDOW_MS: u64 = 300_000;
+/// Real time within which requests may arrive that were on their way when the client was told to stop.
+const ON_ITS_WAY_MS: u64 = 500;
 
 /// Everything counted so far, as `/sim/stats` shows it.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -32,6 +36,12 @@ pub struct StatsReport {
     pub violations: Vec<Violation>,
     /// How many rules were broken in all.
     pub violation_count: u64,
+    /// Connections that came through the exchange's own proxies.
+    pub proxied_connections: u64,
+    /// Connections that did not.
+    pub direct_connections: u64,
+    /// Its proxies.
+    pub proxies: Vec<ProxyReport>,
 }
 
 /// Counts of one address.
@@ -43,12 +53,18 @@ pub struct Counts {
     pub requests_by_path: BTreeMap<String, u64>,
     /// REST requests that were answered with a 4xx.
     pub refused: u64,
-    /// Highest weight used in one minute of exchange time.
+    /// Highest weight it used in one minute of exchange time; others behind its address do not count.
     pub weight_peak: u32,
-    /// Requests answered with 429.
+    /// Weight it has used in the minute of its last request.
+    pub weight_last: u32,
+    /// Requests it sent while it was over the limit, or told by a 429 to wait.
     pub requests_while_limited: u64,
-    /// Requests answered with 418.
+    /// Requests answered with 418 because of a ban.
     pub requests_while_banned: u64,
+    /// Requests and handshakes answered with 403 or 451.
+    pub requests_while_forbidden: u64,
+    /// Handshakes refused, whatever with.
+    pub handshakes_refused: u64,
     /// Bytes of REST bodies sent, after compression.
     pub rest_bytes_sent: u64,
     /// Stream connections opened.
@@ -113,6 +129,8 @@ pub struct Violation {
 pub enum Rule {
     /// At most 2,400 weight in a minute.
     Weight,
+    /// No request before the time a 429 said.
+    RequestDuringLimit,
     /// No request while banned.
     RequestDuringBan,
     /// At most 10 messages a second.
@@ -139,8 +157,16 @@ struct Books {
     ended: VecDeque<u64>,
     last_id: u64,
     opened: BTreeMap<IpAddr, VecDeque<Mono>>,
+    told: BTreeMap<IpAddr, Told>,
     violations: Vec<Violation>,
     violation_count: u64,
+}
+
+/// When a fault told an address to stop, and until which exchange time.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    at: Mono,
+    until_ms: i64,
 }
 
 impl Stats {
@@ -166,21 +192,37 @@ impl Stats {
         {
             *counts.requests_by_path.entry(line.to_owned()).or_insert(0) += 1;
         }
-        match verdict {
-            None => {}
-            Some(Verdict::Served { used }) => counts.weight_peak = counts.weight_peak.max(used),
-            Some(Verdict::Limited { used, .. }) => {
-                counts.weight_peak = counts.weight_peak.max(used);
-                counts.requests_while_limited += 1;
-                let detail = format!("{path}: {used} weight in this minute, 2400 allowed");
-                books.broken(client, None, Rule::Weight, detail, time_ms);
-            }
-            Some(Verdict::Banned { until, .. }) => {
-                counts.requests_while_banned += 1;
-                let detail = format!("{path}: banned until {until}");
-                books.broken(client, None, Rule::RequestDuringBan, detail, time_ms);
-            }
+        if let Some(verdict) = verdict {
+            books.weighed(client, path, verdict, time_ms);
         }
+    }
+
+    /// A client was told by a fault to stop until `until`.
+    pub(super) fn told_to_stop(&self, client: IpAddr, until: TimeMs) {
+        let at = Mono::now();
+        let mut books = self.books();
+        let told = books.told.entry(client).or_insert(Told {
+            at,
+            until_ms: until.ms(),
+        });
+        told.until_ms = told.until_ms.max(until.ms());
+    }
+
+    /// A request was answered with 403 or 451.
+    pub(super) fn forbidden(&self, client: IpAddr) {
+        self.books()
+            .clients
+            .entry(client)
+            .or_default()
+            .requests_while_forbidden += 1;
+    }
+
+    /// A handshake was answered with `status`.
+    pub(super) fn handshake_refused(&self, client: IpAddr, status: u16) {
+        let mut books = self.books();
+        let counts = books.clients.entry(client).or_default();
+        counts.handshakes_refused += 1;
+        counts.requests_while_forbidden += u64::from(matches!(status, 403 | 451));
     }
 
     /// The REST answer's size and whether it was a refusal.
@@ -316,9 +358,12 @@ impl Counts {
         }
         self.refused += other.refused;
         self.weight_peak = self.weight_peak.max(other.weight_peak);
+        self.weight_last = self.weight_last.max(other.weight_last);
         self.requests_while_limited += other.requests_while_limited;
         self.requests_while_banned += other.requests_while_banned;
         self.rest_bytes_sent += other.rest_bytes_sent;
+        self.requests_while_forbidden += other.requests_while_forbidden;
+        self.handshakes_refused += other.handshakes_refused;
         self.ws_connections += other.ws_connections;
         self.ws_open += other.ws_open;
         self.ws_bytes_sent += other.ws_bytes_sent;
@@ -326,6 +371,48 @@ impl Counts {
 }
 
 impl Books {
+    /// Counts a request that costs weight, and the rules it breaks.
+    fn weighed(&mut self, client: IpAddr, path: &str, verdict: Verdict, time_ms: i64) {
+        self.told.retain(|_, told| told.until_ms > time_ms);
+        let told = self.told.get(&client).copied();
+        let on_its_way = told.is_some_and(|told| Mono::now().ms_since(told.at) < ON_ITS_WAY_MS);
+        let counts = self.clients.entry(client).or_default();
+        counts.weight_peak = counts.weight_peak.max(verdict.own());
+        counts.weight_last = verdict.own();
+        let broken = match verdict {
+            Verdict::Served { .. } => told.map(|told| {
+                counts.requests_while_limited += 1;
+                let detail = format!("{path}: told to wait until {}", told.until_ms);
+                (Rule::RequestDuringLimit, detail)
+            }),
+            Verdict::Limited {
+                used,
+                own,
+                retry_after_secs,
+            } => {
+                counts.requests_while_limited += 1;
+                let detail = format!("{path}: {used} weight in this minute, 2400 allowed");
+                if own > LIMIT {
+                    Some((Rule::Weight, detail))
+                } else {
+                    // Others have used it up, which this client learns from this answer.
+                    let until_ms = time_ms + retry_after_secs * 1_000;
+                    let at = Mono::now();
+                    self.told.entry(client).or_insert(Told { at, until_ms });
+                    told.map(|_| (Rule::RequestDuringLimit, detail))
+                }
+            }
+            Verdict::Banned { until, .. } => {
+                counts.requests_while_banned += 1;
+                let detail = format!("{path}: banned until {until}");
+                Some((Rule::RequestDuringBan, detail))
+            }
+        };
+        if let Some((rule, detail)) = broken.filter(|_| !on_its_way) {
+            self.broken(client, None, rule, detail, time_ms);
+        }
+    }
+
     fn broken(
         &mut self,
         client: IpAddr,
@@ -381,5 +468,24 @@ mod tests {
             1,
             "the five minutes are over"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_on_their_way_when_a_client_is_told_to_stop_are_counted_and_no_violation() {
+        let stats = Stats::default();
+        let client: IpAddr = [10, 0, 0, 1].into();
+        let served = Some(Verdict::Served { used: 1, own: 1 });
+        let ask = |time_ms: i64| {
+            stats.request(client, "/fapi/v1/ping", served, time_ms);
+            let report = stats.report();
+            (report.totals.requests_while_limited, report.violation_count)
+        };
+        assert_eq!(ask(1_000), (0, 0));
+        stats.told_to_stop(client, TimeMs::new(60_000));
+        assert_eq!(ask(1_001), (1, 0));
+        tokio::time::advance(Duration::from_millis(ON_ITS_WAY_MS)).await;
+        assert_eq!(ask(59_999), (2, 1));
+        assert_eq!(stats.report().violations[0].rule, Rule::RequestDuringLimit);
+        assert_eq!(ask(60_000), (2, 1), "the time is over");
     }
 }

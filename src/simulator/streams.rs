@@ -4,6 +4,7 @@
 //! A listener whose queue is full is cut off: nobody waits for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::World;
 use super::bar::Bar;
-use super::catalogue::ContractId;
+use super::catalogue::{Catalogue, Contract};
+use super::delivery::{self, Ear, Event, HeldBack};
 use super::routes::{CandleKind, Form, StreamKey};
+use super::subscribing::Known;
 use super::wire::{self, Closed};
 use crate::clock::Mono;
 use crate::market::{Interval, OpenTime, TimeMs};
@@ -25,6 +28,10 @@ pub(super) type Batch = Vec<Utf8Bytes>;
 /// Pushes that may wait for a connection: 16 s at 250 ms. Then it is cut off.
 pub(super) const QUEUE_BATCHES: usize = 64;
 const TICKERS_EVERY_MS: u64 = 1_000;
+/// Events are written once for all who listen: the path that faults of the clock are asked by.
+const MARKET_PATH: &str = "/market";
+/// Addresses of which it is remembered what they have subscribed.
+const KEPT_ADDRESSES: usize = 1_000;
 
 /// Who listens to what.
 #[derive(Debug, Default)]
@@ -34,11 +41,15 @@ pub(super) struct Streams(Mutex<Registry>);
 struct Registry {
     listeners: BTreeMap<u64, Listener>,
     live: BTreeMap<StreamKey, Live>,
+    /// Which connection of an address subscribed a stream first.
+    first: BTreeMap<IpAddr, BTreeMap<StreamKey, u64>>,
 }
 
 /// One connection's end of the deliveries.
 #[derive(Debug)]
 pub(super) struct Listener {
+    /// The path and query it connected to.
+    pub path: String,
     /// How it wants events written.
     pub form: Form,
     /// Into its session.
@@ -55,6 +66,7 @@ struct Live {
     /// The open candle as last pushed.
     pushed: Option<Bar>,
     listeners: BTreeSet<u64>,
+    held_back: HeldBack,
 }
 
 /// What a pass of the streams task sends.
@@ -92,10 +104,25 @@ impl Streams {
             cursor,
             pushed: None,
             listeners: BTreeSet::new(),
+            held_back: HeldBack::default(),
         });
         live.listeners.insert(id);
         // A new listener sees the candle as it stands, even when nothing trades.
         live.pushed = None;
+    }
+
+    /// Whether `address` has subscribed the stream `key` on an earlier connection than `id`, which now does.
+    pub(super) fn subscribed(&self, address: IpAddr, id: u64, key: StreamKey) -> Known {
+        let mut registry = self.registry();
+        if registry.first.len() >= KEPT_ADDRESSES && !registry.first.contains_key(&address) {
+            return Known::New;
+        }
+        let first = registry.first.entry(address).or_default();
+        if *first.entry(key).or_insert(id) < id {
+            Known::Before
+        } else {
+            Known::New
+        }
     }
 
     /// Connection `id` no longer wants the stream `key`.
@@ -172,21 +199,42 @@ fn until_close(world: &World) -> Option<Duration> {
 impl Registry {
     fn pass(&mut self, world: &World, pass: Pass) {
         let now = world.clock.now();
-        let mut outbox: BTreeMap<u64, Batch> = BTreeMap::new();
+        let told = world.skews.told(now, MARKET_PATH);
+        let listed = world.market.catalogue();
+        let disturbed = delivery::is_disturbed(world, now);
+        let mut outbox = Outbox::new(&self.listeners);
         for (key, live) in &mut self.live {
-            let StreamKey::Candles {
-                interval,
-                contract,
-                kind,
-            } = *key
-            else {
-                continue;
+            let (interval, contract, kind) = match *key {
+                StreamKey::Candles {
+                    interval,
+                    contract,
+                    kind,
+                } => (interval, listed.get(contract), kind),
+                StreamKey::ContractInfo => {
+                    for event in live.contract_events(&listed, now, told) {
+                        outbox.post_unstalled(world, live, now, event);
+                    }
+                    continue;
+                }
+                StreamKey::Tickers => continue,
             };
-            for raw in live.events(world, interval, contract, kind, now, pass) {
-                post(&mut outbox, &self.listeners, live, raw);
+            let pen = Pen {
+                contract,
+                interval,
+                kind,
+                now,
+                told,
+            };
+            let events = live.events(contract, interval, now, pass);
+            if disturbed || !live.held_back.is_empty() {
+                outbox.post_each(world, live, &pen, &events);
+            } else {
+                for event in &events {
+                    outbox.post(&live.name, &live.listeners, pen.text(event));
+                }
             }
         }
-        self.deliver(outbox);
+        self.deliver(outbox.batches);
     }
 
     fn push_tickers(&mut self, world: &World) {
@@ -194,26 +242,20 @@ impl Registry {
             return;
         };
         let now = world.clock.now();
-        let contracts = world.catalogue.all().iter().filter(|c| c.is_trading());
+        let told = world.skews.told(now, MARKET_PATH);
+        let listed = world.market.catalogue();
+        let contracts = listed.all().iter().filter(|c| c.is_trading(now));
         let mut rows: Vec<Value> = contracts
-            .filter_map(|c| {
-                let day = c.candles.last_day(now, c.scale.tick)?;
-                Some(wire::ticker_event(c, &day, now))
-            })
+            .filter_map(|c| Some(wire::ticker_event(c, &c.last_day(now)?, told)))
             .collect();
-        rows.push(wire::coin_margined_event(now));
-        let mut outbox = BTreeMap::new();
-        post(
-            &mut outbox,
-            &self.listeners,
-            live,
-            Value::Array(rows).to_string(),
-        );
-        self.deliver(outbox);
+        rows.push(wire::coin_margined_event(told));
+        let mut outbox = Outbox::new(&self.listeners);
+        outbox.post_unstalled(world, live, now, Value::Array(rows).to_string());
+        self.deliver(outbox.batches);
     }
 
-    fn deliver(&self, outbox: BTreeMap<u64, Batch>) {
-        for (id, batch) in outbox {
+    fn deliver(&self, batches: BTreeMap<u64, Batch>) {
+        for (id, batch) in batches {
             let Some(listener) = self.listeners.get(&id) else {
                 continue;
             };
@@ -225,78 +267,155 @@ impl Registry {
 }
 
 impl Live {
-    /// The events due at `now`: every close that has passed, then the open candle if it changed.
+    /// What has changed of the contracts since the last pass.
+    fn contract_events(&mut self, listed: &Catalogue, now: TimeMs, told: TimeMs) -> Vec<String> {
+        let since = self.cursor.time();
+        self.cursor = OpenTime::at(now);
+        let contracts = listed.all().iter();
+        contracts
+            .flat_map(|c| c.life.changes(since, now).map(move |step| (c, step)))
+            .map(|(contract, step)| wire::contract_event(contract, step, told))
+            .collect()
+    }
+
+    /// The events due at `now`: every close that has passed, then the open candle if it changed and is traded.
     fn events(
         &mut self,
-        world: &World,
+        contract: &Contract,
         interval: Interval,
-        contract: ContractId,
-        kind: CandleKind,
         now: TimeMs,
         pass: Pass,
-    ) -> Vec<String> {
-        let contract = world.catalogue.get(contract);
-        let write = match kind {
-            CandleKind::Kline => wire::kline_event,
-            CandleKind::Continuous => wire::continuous_event,
+    ) -> Vec<Event> {
+        let event = |open, bar, closed| Event {
+            open,
+            bar,
+            closed,
+            ahead_ms: 0,
         };
         let mut events = Vec::new();
         let mut next = interval.after(self.cursor);
         while next.time() <= now {
-            if let Some(bar) = contract.candles.whole(interval, self.cursor) {
-                events.push(write(
-                    contract,
-                    interval,
-                    self.cursor,
-                    &bar,
-                    Closed::Yes,
-                    now,
-                ));
+            // As it was when it closed: what is revised later is told by REST alone.
+            let whole = contract
+                .candles
+                .closed_at(interval, self.cursor, next.time());
+            if let Some(bar) = whole {
+                events.push(event(self.cursor, bar, Closed::Yes));
             }
             self.cursor = next;
             self.pushed = None;
             next = interval.after(next);
         }
-        if pass == Pass::Closes {
+        if pass == Pass::Closes || !contract.is_trading(now) {
             return events;
         }
-        let open = contract.candles.forming(interval, now, contract.scale.tick);
+        let open = contract.candles.forming(interval, now);
         if let Some(bar) = open.filter(|bar| self.pushed != Some(*bar)) {
-            events.push(write(
-                contract,
-                interval,
-                self.cursor,
-                &bar,
-                Closed::No,
-                now,
-            ));
+            events.push(event(self.cursor, bar, Closed::No));
             self.pushed = Some(bar);
         }
         events
     }
 }
 
-/// Puts an event into the batch of everybody who listens to `live`, in the form each wants.
-fn post(
-    outbox: &mut BTreeMap<u64, Batch>,
-    listeners: &BTreeMap<u64, Listener>,
-    live: &Live,
-    raw: String,
-) {
-    let raw = Utf8Bytes::from(raw);
-    let mut combined: Option<Utf8Bytes> = None;
-    for id in &live.listeners {
-        let Some(listener) = listeners.get(id) else {
-            continue;
+/// Writes the events of one stream.
+struct Pen<'a> {
+    contract: &'a Contract,
+    interval: Interval,
+    kind: CandleKind,
+    now: TimeMs,
+    /// The same by the exchange's clock.
+    told: TimeMs,
+}
+
+impl Pen<'_> {
+    fn text(&self, event: &Event) -> String {
+        let write = match self.kind {
+            CandleKind::Kline => wire::kline_event,
+            CandleKind::Continuous => wire::continuous_event,
         };
-        let text = match listener.form {
-            Form::Raw => raw.clone(),
-            Form::Combined => combined
-                .get_or_insert_with(|| {
-                    format!("{{\"stream\":\"{}\",\"data\":{raw}}}", live.name).into()
-                })
-                .clone(),
+        let stamp = self.told.plus_ms(event.ahead_ms);
+        write(
+            self.contract,
+            self.interval,
+            event.open,
+            &event.bar,
+            event.closed,
+            stamp,
+        )
+    }
+}
+
+/// What one pass has for each connection.
+struct Outbox<'a> {
+    listeners: &'a BTreeMap<u64, Listener>,
+    batches: BTreeMap<u64, Batch>,
+}
+
+impl<'a> Outbox<'a> {
+    fn new(listeners: &'a BTreeMap<u64, Listener>) -> Self {
+        Self {
+            listeners,
+            batches: BTreeMap::new(),
+        }
+    }
+
+    /// Puts an event of the stream `name` into the batch of each of `ids`, in the form it wants.
+    fn post(&mut self, name: &str, ids: &BTreeSet<u64>, raw: String) {
+        let raw = Utf8Bytes::from(raw);
+        let mut combined: Option<Utf8Bytes> = None;
+        for id in ids {
+            let Some(listener) = self.listeners.get(id) else {
+                continue;
+            };
+            let text = match listener.form {
+                Form::Raw => raw.clone(),
+                Form::Combined => combined
+                    .get_or_insert_with(|| {
+                        format!("{{\"stream\":\"{name}\",\"data\":{raw}}}").into()
+                    })
+                    .clone(),
+            };
+            self.batches.entry(*id).or_default().push(text);
+        }
+    }
+
+    /// As `post` of a stream without candles, to those for whom it is not stalled.
+    fn post_unstalled(&mut self, world: &World, live: &Live, now: TimeMs, raw: String) {
+        let hears = |id: &&u64| {
+            let path = self.listeners.get(id).map_or("", |listener| &listener.path);
+            let ear = Ear {
+                world,
+                now,
+                connection: **id,
+                path,
+                name: &live.name,
+                candles: None,
+            };
+            !ear.is_stalled()
         };
-        outbox.entry(*id).or_default().push(text);
+        let hearing = live.listeners.iter().filter(hears).copied().collect();
+        self.post(&live.name, &hearing, raw);
+    }
+
+    /// As `post` for each connection by itself: faults may treat them differently.
+    fn post_each(&mut self, world: &World, live: &mut Live, pen: &Pen<'_>, events: &[Event]) {
+        live.held_back.retain(|id| live.listeners.contains(&id));
+        for id in &live.listeners {
+            let Some(listener) = self.listeners.get(id) else {
+                continue;
+            };
+            let ear = Ear {
+                world,
+                now: pen.now,
+                connection: *id,
+                path: &listener.path,
+                name: &live.name,
+                candles: Some((&pen.contract.symbol, pen.interval, pen.contract.scale)),
+            };
+            for event in ear.hears(events, &mut live.held_back) {
+                self.post(&live.name, &BTreeSet::from([*id]), pen.text(&event));
+            }
+        }
     }
 }

@@ -23,11 +23,15 @@ pub(super) enum Verdict {
     Served {
         /// Weight used in this minute, this request included.
         used: u32,
+        /// Of it by this client rather than by others behind the address.
+        own: u32,
     },
     /// Over the budget: 429.
     Limited {
         /// Weight used in this minute, this request included.
         used: u32,
+        /// Of it by this client.
+        own: u32,
         /// Seconds of exchange time until the minute ends.
         retry_after_secs: i64,
     },
@@ -35,6 +39,8 @@ pub(super) enum Verdict {
     Banned {
         /// Weight used in this minute.
         used: u32,
+        /// Of it by this client.
+        own: u32,
         /// When the ban ends.
         until: TimeMs,
         /// Seconds of exchange time until then.
@@ -50,6 +56,7 @@ pub(super) struct Budgets(BTreeMap<IpAddr, Budget>);
 struct Budget {
     minute: i64,
     used: u32,
+    of_others: u32,
     limited: u32,
     bans: u32,
     banned_until: TimeMs,
@@ -58,19 +65,16 @@ struct Budget {
 impl Budgets {
     /// Charges `weight` to `client` at `now`.
     pub(super) fn charge(&mut self, client: IpAddr, weight: u32, now: TimeMs) -> Verdict {
-        let budget = self.0.entry(client).or_default();
-        let minute = now.ms().div_euclid(MINUTE_MS);
-        if budget.minute != minute {
-            budget.minute = minute;
-            budget.used = 0;
-            budget.limited = 0;
-        }
+        let budget = self.of(client, now);
         if budget.banned_until > now {
             return budget.banned(now);
         }
         budget.used = budget.used.saturating_add(weight);
         if budget.used <= LIMIT {
-            return Verdict::Served { used: budget.used };
+            return Verdict::Served {
+                used: budget.used,
+                own: budget.own(),
+            };
         }
         budget.limited += 1;
         if budget.limited > PATIENCE {
@@ -81,15 +85,77 @@ impl Budgets {
         }
         Verdict::Limited {
             used: budget.used,
-            retry_after_secs: seconds_up((minute + 1) * MINUTE_MS - now.ms()),
+            own: budget.own(),
+            retry_after_secs: seconds_up((budget.minute + 1) * MINUTE_MS - now.ms()),
+        }
+    }
+
+    /// Others behind the client's address use `weight`.
+    pub(super) fn spend_for_others(&mut self, client: IpAddr, weight: u32, now: TimeMs) {
+        let budget = self.of(client, now);
+        budget.used = budget.used.saturating_add(weight);
+        budget.of_others = budget.of_others.saturating_add(weight);
+    }
+
+    /// The client's address is banned until then, whatever it has used.
+    pub(super) fn ban(&mut self, client: IpAddr, until: TimeMs) {
+        let budget = self.0.entry(client).or_default();
+        budget.banned_until = budget.banned_until.max(until);
+    }
+
+    fn of(&mut self, client: IpAddr, now: TimeMs) -> &mut Budget {
+        let budget = self.0.entry(client).or_default();
+        let minute = now.ms().div_euclid(MINUTE_MS);
+        if budget.minute != minute {
+            budget.minute = minute;
+            budget.used = 0;
+            budget.of_others = 0;
+            budget.limited = 0;
+        }
+        budget
+    }
+}
+
+impl Verdict {
+    /// Weight used in the minute, as the header tells it.
+    pub(super) const fn used(self) -> u32 {
+        match self {
+            Self::Served { used, .. } | Self::Limited { used, .. } | Self::Banned { used, .. } => {
+                used
+            }
+        }
+    }
+
+    /// Of it by the client itself.
+    pub(super) const fn own(self) -> u32 {
+        match self {
+            Self::Served { own, .. } | Self::Limited { own, .. } | Self::Banned { own, .. } => own,
+        }
+    }
+
+    /// How long the client is to wait.
+    pub(super) const fn retry_after_secs(self) -> Option<i64> {
+        match self {
+            Self::Served { .. } => None,
+            Self::Limited {
+                retry_after_secs, ..
+            }
+            | Self::Banned {
+                retry_after_secs, ..
+            } => Some(retry_after_secs),
         }
     }
 }
 
 impl Budget {
+    fn own(&self) -> u32 {
+        self.used - self.of_others
+    }
+
     fn banned(&self, now: TimeMs) -> Verdict {
         Verdict::Banned {
             used: self.used,
+            own: self.own(),
             until: self.banned_until,
             retry_after_secs: seconds_up(self.banned_until.ms_since(now)),
         }
@@ -162,7 +228,10 @@ mod tests {
         let now = TimeMs::new(1_767_225_630_000); // half past a minute
         assert_eq!(
             budgets.charge(CLIENT, 2_400, now),
-            Verdict::Served { used: 2_400 }
+            Verdict::Served {
+                used: 2_400,
+                own: 2_400
+            }
         );
         for _ in 0..20 {
             let limited = budgets.charge(CLIENT, 1, now);
@@ -186,7 +255,7 @@ mod tests {
         ));
         assert_eq!(
             budgets.charge(CLIENT, 1, until),
-            Verdict::Served { used: 1 }
+            Verdict::Served { used: 1, own: 1 }
         );
         // The next ban is twice as long.
         budgets.charge(CLIENT, 2_400, until);

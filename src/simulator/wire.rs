@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::bar::{Bar, QUOTE_DECIMALS, Scale, decimal, push_decimal};
 use super::catalogue::Contract;
+use super::fault::{BrokenRow, Margin};
+use super::life::Step;
 use crate::market::{Interval, OpenTime, TimeMs};
 
 /// Trade numbers count time: 10,000 for every minute since 1970, more than any generated minute holds.
@@ -177,14 +179,31 @@ fn push_candle(
     out.push_str("\",\"B\":\"0\"");
 }
 
-/// A contract as `exchangeInfo` lists it.
-pub(super) fn contract_row(contract: &Contract) -> Value {
+/// A contract as `exchangeInfo` lists it at `now`, broken if a fault says so (hazard 33).
+pub(super) fn contract_row(contract: &Contract, now: TimeMs) -> Value {
+    let mut row = whole_contract_row(contract, now);
+    match contract.broken_at(now) {
+        None => {}
+        Some(BrokenRow::NoSymbol) => {
+            row.as_object_mut().map(|fields| fields.remove("symbol"));
+        }
+        Some(BrokenRow::WrongTypes) => {
+            row["status"] = json!(7);
+            row["deliveryDate"] = json!("tomorrow");
+        }
+        Some(BrokenRow::NotAnObject) => row = json!(contract.symbol),
+    }
+    row
+}
+
+fn whole_contract_row(contract: &Contract, now: TimeMs) -> Value {
     let scale = contract.scale;
+    let step = contract.life.at(now);
     let price = |units: i64| decimal(units.into(), scale.price_decimals);
     let amount = |units: i128| decimal(units, scale.volume_decimals);
     json!({
-        "symbol": contract.symbol, "pair": contract.pair, "contractType": contract.contract_type,
-        "deliveryDate": contract.delivery, "onboardDate": contract.onboard, "status": contract.status,
+        "symbol": contract.symbol, "pair": contract.pair, "contractType": contract.contract_type_at(now),
+        "deliveryDate": step.delivery, "onboardDate": contract.onboard, "status": step.status,
         "maintMarginPercent": "2.5000", "requiredMarginPercent": "5.0000",
         "baseAsset": contract.base, "quoteAsset": contract.quote, "marginAsset": contract.quote,
         "pricePrecision": scale.price_decimals, "quantityPrecision": scale.volume_decimals,
@@ -193,7 +212,7 @@ pub(super) fn contract_row(contract: &Contract) -> Value {
         "triggerProtect": "0.0500", "liquidationFee": "0.012500", "marketTakeBound": "0.05",
         "maxMoveOrderLimit": 10000,
         "filters": [
-            {"filterType": "PRICE_FILTER", "minPrice": price(scale.tick), "maxPrice": price(scale.tick * 1_000_000_000), "tickSize": price(scale.tick)},
+            {"filterType": "PRICE_FILTER", "minPrice": price(scale.tick), "maxPrice": price(scale.tick.saturating_mul(1_000_000_000)), "tickSize": price(scale.tick)},
             {"filterType": "LOT_SIZE", "minQty": amount(1), "maxQty": amount(1_000_000_000), "stepSize": amount(1)},
             {"filterType": "MARKET_LOT_SIZE", "minQty": amount(1), "maxQty": amount(100_000_000), "stepSize": amount(1)},
             {"filterType": "MAX_NUM_ORDERS", "limit": 200},
@@ -203,6 +222,24 @@ pub(super) fn contract_row(contract: &Contract) -> Value {
         "orderTypes": ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"],
         "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD"],
     })
+}
+
+/// A `contractInfo` event: a contract was listed, or its status is another since `step`.
+pub(super) fn contract_event(contract: &Contract, step: &Step, told: TimeMs) -> String {
+    json!({
+        "e": "contractInfo", "E": told, "s": contract.symbol, "ps": contract.pair,
+        "ct": contract.contract_type_at(step.at), "dt": step.delivery, "ot": contract.onboard,
+        "cs": step.status, "st": st(contract.margin),
+    })
+    .to_string()
+}
+
+/// How all-market streams mark what a contract is margined in.
+const fn st(margin: Margin) -> u8 {
+    match margin {
+        Margin::Usd => 1,
+        Margin::Coin => 2,
+    }
 }
 
 /// The texts a ticker row is made of.
@@ -250,14 +287,14 @@ pub(super) fn ticker_row(contract: &Contract, day: &Bar, now: TimeMs) -> Value {
     })
 }
 
-/// A row of the `!ticker@arr` stream; USD-M contracts carry `st` 1.
+/// A row of the `!ticker@arr` stream; USD-M contracts carry `st` 1, COIN-M ones 2.
 pub(super) fn ticker_event(contract: &Contract, day: &Bar, now: TimeMs) -> Value {
     let texts = DayTexts::of(day, contract.scale);
     json!({
         "e": "24hrTicker", "E": now, "s": contract.symbol, "p": texts.change, "P": texts.change_percent,
         "w": texts.average, "c": texts.last, "Q": "1", "o": texts.open, "h": texts.high, "l": texts.low,
         "v": texts.volume, "q": texts.quote, "O": now.plus_ms(-86_400_000), "C": now,
-        "F": 1, "L": day.trades, "n": day.trades, "st": 1,
+        "F": 1, "L": day.trades, "n": day.trades, "st": st(contract.margin),
     })
 }
 

@@ -1,7 +1,7 @@
 //! What goes into the store and what comes out of it: writes from the engine, batches to the readers.
 //! And what comes back to the engine: whether it may speak, and from where on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -140,6 +140,8 @@ pub enum Write {
         /// Contracts no longer watched.
         removed: Vec<Symbol>,
     },
+    /// Every perpetual the exchange trades now, watched or not.
+    Tradable(Arc<BTreeSet<Symbol>>),
     /// State of the feed as a whole.
     Status(FeedStatus),
 }
@@ -165,6 +167,8 @@ pub enum Item {
         /// Contracts no longer watched.
         removed: Vec<Symbol>,
     },
+    /// Every perpetual the exchange trades now, watched or not.
+    Tradable(Arc<BTreeSet<Symbol>>),
     /// State of the feed as a whole.
     Status(FeedStatus),
 }

@@ -37,6 +37,7 @@ impl Burst {
                         .retain(|key, _| !removed.contains(&key.symbol));
                     burst.symbols.push(Item::Symbols { added, removed });
                 }
+                Write::Tradable(symbols) => burst.rest.push(Item::Tradable(symbols)),
                 Write::Status(status) => {
                     burst.rest.push(Item::Status(status));
                 }

@@ -1,11 +1,13 @@
 //! The store of one process: log and published state in memory, a new epoch at every start.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::batch::{Base, Batch, Item, Occasion, ResetReason, ToldOfAll, Write};
 use super::burst::Burst;
+use super::interest::Interest;
 use super::log::{ChangeFilter, ChangeLog, ChangesPage, Gone};
 use super::published::Published;
 use crate::signal::{Epoch, Seq, StoreState};
@@ -15,6 +17,7 @@ use crate::signal::{Epoch, Seq, StoreState};
 pub struct MemoryStore {
     inner: RwLock<Inner>,
     published: watch::Sender<Arc<Published>>,
+    interest: Interest,
 }
 
 /// What is guarded.
@@ -36,6 +39,7 @@ impl MemoryStore {
                 state: StoreState::Memory,
             }),
             published,
+            interest: Interest::default(),
         }
     }
 
@@ -47,6 +51,20 @@ impl MemoryStore {
     /// Follows the published state.
     pub fn follow(&self) -> watch::Receiver<Arc<Published>> {
         self.published.subscribe()
+    }
+
+    /// As new, a want of its readers holding for `kept_for`.
+    #[must_use]
+    pub fn wanted_for(self, kept_for: Duration) -> Self {
+        Self {
+            interest: Interest::new(kept_for),
+            ..self
+        }
+    }
+
+    /// What readers of this process want watched, and what it heard of others.
+    pub fn interest(&self) -> &Interest {
+        &self.interest
     }
 
     /// The logged changes after `since` that match, oldest first, at most `limit`.
@@ -113,7 +131,7 @@ impl MemoryStore {
             match item {
                 Item::Status(status) => status.store = inner.state,
                 Item::Symbols { removed, .. } => inner.log.ledger.forget(removed),
-                Item::Change(_) | Item::Result { .. } | Item::Ended(_) => {}
+                Item::Change(_) | Item::Result { .. } | Item::Ended(_) | Item::Tradable(_) => {}
             }
         }
         let batch = Batch {
@@ -144,6 +162,7 @@ impl Published {
                 Item::Symbols { removed, .. } => {
                     self.results.retain(|key, _| !removed.contains(&key.symbol));
                 }
+                Item::Tradable(tradable) => self.tradable = tradable.clone(),
                 Item::Status(status) => self.status = *status,
                 Item::Change(_) | Item::Ended(_) => {}
             }

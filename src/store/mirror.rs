@@ -2,7 +2,7 @@
 //! Must hold: what it shows at head H has every change up to H and none above; a result that knows more waits outside.
 //! While the log is away it may number by itself, in an epoch of its own, and forgets nothing that was told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::batch::{Base, Batch, Item, Occasion, ResetReason};
@@ -21,6 +21,8 @@ pub(super) struct Loaded {
     pub(super) series: BTreeMap<SeriesKey, (Seq, Option<Base>)>,
     /// The newest results that could be had.
     pub(super) results: Vec<SignalResult>,
+    /// Every perpetual the exchange trades; empty: not known.
+    pub(super) tradable: BTreeSet<Symbol>,
     /// When this was read, by the exchange's clock.
     pub(super) at: TimeMs,
 }
@@ -34,6 +36,8 @@ pub(super) struct Heard {
     pub(super) results: Vec<SignalResult>,
     /// Contracts that came and went.
     pub(super) symbols: Option<(Vec<Symbol>, Vec<Symbol>)>,
+    /// Every perpetual the exchange trades, when that is another set.
+    pub(super) tradable: Option<Arc<BTreeSet<Symbol>>>,
     pub(super) status: Option<FeedStatus>,
 }
 
@@ -74,6 +78,7 @@ impl MemoryStore {
             let before = held.results.get(&key);
             tell(&mut inner, before.map(Arc::as_ref), result, &mut items);
         }
+        items.extend(heard.tradable.map(Item::Tradable));
         items.extend(heard.status.map(Item::Status));
         drop(held); // else the published state would be copied as a whole
         self.publish(&mut inner, ResetReason::LogLost, items)
@@ -120,10 +125,20 @@ impl MemoryStore {
             let added = Vec::new();
             items.push(Item::Symbols { added, removed });
         }
-        items.extend(results.into_values().map(|result| Item::Result {
-            result: Arc::new(result),
-            occasion: Occasion::Status,
+        items.extend(results.into_values().map(|result| {
+            let began_untold = began_untold(&inner.log.ledger, &result.key());
+            Item::Result {
+                result: Arc::new(result),
+                occasion: if began_untold {
+                    Occasion::FirstLive
+                } else {
+                    Occasion::Status
+                },
+            }
         }));
+        if !loaded.tradable.is_empty() {
+            items.push(Item::Tradable(Arc::new(loaded.tradable)));
+        }
         self.publish(&mut inner, reset, items)
     }
 
@@ -146,6 +161,12 @@ impl MemoryStore {
     pub(super) fn set_state(&self, state: StoreState) {
         self.inner().state = state;
     }
+}
+
+/// Whether no change in the log tells that the series became live: its base is newer than its last one.
+fn began_untold(ledger: &Ledger, key: &SeriesKey) -> bool {
+    let base = ledger.base_of(key).map(|base| base.close_time);
+    base.is_some() && base > ledger.last_of(key).1
 }
 
 /// Tells a result, and what its coming means: the first live one of a series sets its base.

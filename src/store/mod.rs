@@ -6,6 +6,7 @@
 
 mod batch;
 mod burst;
+mod interest;
 mod ledger;
 mod log;
 mod memory;
@@ -16,6 +17,7 @@ pub mod redis;
 pub use batch::{
     Base, Batch, Item, Occasion, ResetReason, SavedScheduler, Told, ToldOfAll, Voice, Write,
 };
+pub use interest::{Interest, Noted, WANTED_FOR};
 pub use log::{ChangeFilter, ChangesPage, Gone};
 pub use memory::MemoryStore;
 pub use published::Published;
@@ -65,6 +67,11 @@ impl Store {
     /// Follows the published state.
     pub fn follow(&self) -> watch::Receiver<Arc<Published>> {
         self.view().follow()
+    }
+
+    /// What readers want watched.
+    pub fn interest(&self) -> &Interest {
+        self.view().interest()
     }
 
     /// How often the tail of a log that others write has been read; none for a log that is ours.

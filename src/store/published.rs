@@ -1,9 +1,9 @@
 //! The state as readers see it: one moment of everything, replaced as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::market::SeriesKey;
+use crate::market::{SeriesKey, Symbol};
 use crate::signal::{Epoch, FeedState, FeedStatus, Seq, SeriesCounts, SignalResult, StoreState};
 
 /// Epoch, head and every result of one moment: every change up to `seq` shows in the results, and none above it.
@@ -17,6 +17,8 @@ pub struct Published {
     pub kept_from: Seq,
     /// Newest result of every watched series.
     pub results: BTreeMap<SeriesKey, Arc<SignalResult>>,
+    /// Every perpetual the exchange trades, watched or not; empty: not known yet.
+    pub tradable: Arc<BTreeSet<Symbol>>,
     /// State of the feed.
     pub status: FeedStatus,
 }
@@ -37,6 +39,7 @@ impl Published {
             seq: Seq::NONE,
             kept_from: Seq::new(1),
             results: BTreeMap::new(),
+            tradable: Arc::default(),
             status,
         }
     }

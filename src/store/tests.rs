@@ -1,10 +1,12 @@
 //! The store's promises: numbers without a hole, each identity once, changes before results, one moment per read.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{Batch, ChangeFilter, Item, MemoryStore, Occasion, Store, Write};
+use super::mirror::Loaded;
+use super::{Base, Batch, ChangeFilter, Item, MemoryStore, Occasion, ResetReason, Store, Write};
 use crate::market::{Interval, OpenTime, SeriesKey, SeriesStatus, Symbol, TimeMs};
 use crate::signal::{
     ChangeBody, Correction, Recommendation, Seq, SignalChange, SignalResult, Source, Stand,
@@ -63,9 +65,55 @@ fn shape(batch: &Batch) -> Vec<String> {
                 change.body.key().symbol
             ),
             Item::Result { result, .. } => format!("{}@{}", result.symbol, result.change_seq),
-            Item::Ended(_) | Item::Symbols { .. } | Item::Status(_) => "other".to_owned(),
+            Item::Ended(_) | Item::Symbols { .. } | Item::Tradable(_) | Item::Status(_) => {
+                "other".to_owned()
+            }
         })
         .collect()
+}
+
+/// A live result of a series, and what the log says of its base.
+fn began(symbol: &str, candle: i64) -> (SeriesKey, Base) {
+    let base = Base {
+        close_time: close_of(candle),
+        recommendation: Recommendation::Buy,
+    };
+    (key(symbol), base)
+}
+
+#[test]
+fn a_loaded_series_whose_beginning_no_change_tells_has_begun() {
+    let writer = MemoryStore::new(100);
+    let written = writer.write(vec![change("A", 5), change("B", 5)]);
+    let changes = written.items.into_iter().filter_map(|item| {
+        let Item::Change(change) = item else {
+            return None;
+        };
+        Some(change)
+    });
+    // A goes on from its change, B left and came back since, C is live and has never changed, D has never been live.
+    let bases = [began("A", 5), began("B", 9), began("C", 2)];
+    let mut series: BTreeMap<_, _> = bases
+        .into_iter()
+        .map(|(key, base)| (key, (Seq::NONE, Some(base))))
+        .collect();
+    series.insert(key("D"), (Seq::NONE, None));
+    let loaded = Loaded {
+        epoch: written.epoch,
+        changes: changes.collect(),
+        series,
+        results: Vec::new(),
+        tradable: BTreeSet::new(),
+        at: TimeMs::new(0),
+    };
+    let batch = MemoryStore::new(100).load(loaded, ResetReason::LogLost);
+    let began = batch.items.iter().filter_map(|item| {
+        let Item::Result { result, occasion } = item else {
+            return None;
+        };
+        (*occasion == Occasion::FirstLive).then(|| result.symbol.as_str())
+    });
+    assert_eq!(began.collect::<Vec<_>>(), ["B", "C"]);
 }
 
 #[test]
@@ -161,7 +209,11 @@ fn a_correction_in_one_burst_with_what_it_takes_back_comes_after_it() {
         .iter()
         .filter_map(|item| match item {
             Item::Change(change) => Some((change.body.id().to_string(), change.corrects.clone())),
-            Item::Result { .. } | Item::Ended(_) | Item::Symbols { .. } | Item::Status(_) => None,
+            Item::Result { .. }
+            | Item::Ended(_)
+            | Item::Symbols { .. }
+            | Item::Tradable(_)
+            | Item::Status(_) => None,
         })
         .collect();
     assert_eq!(

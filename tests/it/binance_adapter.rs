@@ -8,9 +8,12 @@
     reason = "helpers of tests are tests; a test names the one thing that may come"
 )]
 
+mod client;
 mod rest;
 mod script;
 mod streams;
+mod streams_alive;
+mod streams_refused;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -43,6 +46,9 @@ fn times() -> Times {
         message_gap: Duration::from_millis(5),
         reconnect: (Duration::from_millis(10), Duration::from_millis(40)),
         after_policy: Duration::from_millis(60),
+        prove: Duration::from_millis(500),
+        after_refusal: Duration::from_millis(200),
+        ..Times::default()
     }
 }
 

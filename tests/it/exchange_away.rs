@@ -1,7 +1,9 @@
 //! `serve` and an exchange that is not there, or does not know a name: it listens at once, says that it is not ready, and
 //! comes up by itself; what only a person can mend ends it with one clear line.
 
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -76,4 +78,42 @@ async fn h31_serve_listens_without_an_exchange_and_comes_up_once_it_is_there() {
     let (code, took) = serve.terminate();
     assert_eq!(code, Some(0), "after {took:?}");
     drop(exchange);
+}
+
+/// An hour's silence of the acknowledged names of a dead path must not pass for a calm market for long: it is told before
+/// the connection is given up.
+#[tokio::test]
+async fn h08_a_path_that_never_delivers_is_told_within_seconds_of_the_start() {
+    let exchange = exchange("127.0.0.1:0");
+    let silent = r#"{"kind":"subscription.silent"}"#;
+    let told = client()
+        .post(format!("http://{}/sim/fault", exchange.address))
+        .body(silent)
+        .send();
+    assert_eq!(told.await.unwrap().status().as_u16(), 200);
+    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exchange-away-dead-path.log");
+    let serve = Server::start_logging(
+        &["serve", "--listen", "127.0.0.1:0"],
+        &[
+            ("HAMA_TOP", "3"),
+            ("HAMA_INTERVALS", "1m,5m"),
+            (
+                "HAMA_BINANCE_REST_URL",
+                &format!("http://{}", exchange.address),
+            ),
+            ("HAMA_BINANCE_WS_URL", &format!("ws://{}", exchange.address)),
+        ],
+        &log,
+    );
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    let mut said = String::new();
+    let alarmed = async {
+        while !said.contains("is this a dead path?") {
+            tick.tick().await;
+            said = std::fs::read_to_string(&log).unwrap();
+        }
+    };
+    let alarmed = tokio::time::timeout(Duration::from_secs(60), alarmed).await;
+    assert!(alarmed.is_ok() && !said.contains("stream lost"), "{said}");
+    assert_eq!(serve.terminate().0, Some(0));
 }

@@ -10,6 +10,7 @@
     reason = "a test reads clock and environment itself, to print how long things took and to be told how long to run"
 )]
 
+mod acceptance;
 mod analyze;
 mod binance_adapter;
 mod commands;
@@ -18,6 +19,7 @@ mod demo;
 mod documents;
 mod door;
 mod exchange_away;
+mod feed_budget;
 mod golden;
 mod house;
 mod hub_examples;
@@ -27,7 +29,9 @@ mod hub_resume;
 mod hub_seams;
 mod hub_sockets;
 mod hub_storm;
+mod on_demand;
 mod openapi;
+mod proxies;
 mod redis_away;
 mod redis_cache;
 mod redis_handover;
@@ -43,3 +47,4 @@ mod scheduler;
 mod simulator;
 mod support;
 mod tail;
+mod universe;

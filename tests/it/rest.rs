@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use hamacast::engine::Order;
+use hamacast::engine::{
+    AuditFigures, CLOSE_DELAY_BUCKETS_MS, CloseDelays, EngineInfo, Losses, Order, RefusedRows,
+    StreamFigures,
+};
 use hamacast::market::{Interval, SeriesStatus, Symbol};
 use hamacast::signal::{FeedState, Recommendation, SignalResult};
 use hamacast::store::Write;
@@ -311,6 +314,58 @@ async fn status_tells_the_programs_state() {
     }
     assert_eq!(answer["series"]["live"], 6);
     assert_eq!(answer["limits"]["kept_changes"], 20);
+}
+
+#[tokio::test]
+async fn status_shows_what_the_feed_met_and_what_the_audits_found() {
+    let room = Room::start_live().await;
+    let mut close_delays = CloseDelays::default();
+    close_delays.counts[0] = 90;
+    close_delays.counts[CLOSE_DELAY_BUCKETS_MS.len()] = 2;
+    close_delays.sum_ms = 70_000;
+    room.info.send_replace(EngineInfo {
+        duplicates: 3,
+        late_closes: 2,
+        dirty_ms: 1_500,
+        refused: RefusedRows {
+            early: 4,
+            ..RefusedRows::default()
+        },
+        audit: AuditFigures {
+            checked: 980,
+            replaced: 5,
+            added: 6,
+            lacking: 7,
+        },
+        close_delays,
+        streams: StreamFigures {
+            rotations: 8,
+            mutes: 9,
+            losses: [(None, 1), (Some(1_008), 2)]
+                .map(|(code, count)| Losses { code, count })
+                .into(),
+        },
+        ..EngineInfo::default()
+    });
+    let (_, answer) = room.get("/api/v1/status").await;
+    let candles = &answer["candles"];
+    assert_eq!(
+        candles["audit"],
+        json!({"checked": 980, "replaced": 5, "added": 6, "lacking": 7})
+    );
+    assert_eq!(candles["refused"]["early"], 4);
+    let counted = ["duplicates", "late_closes", "dirty_ms"].map(|field| candles[field].clone());
+    assert_eq!(counted, [json!(3), json!(2), json!(1_500)]);
+    let delays = &candles["close_delays"];
+    assert_eq!(delays["buckets"][0], json!({"up_to_ms": 250, "count": 90}));
+    assert_eq!(delays["buckets"][7], json!({"up_to_ms": null, "count": 2}));
+    assert_eq!(delays["sum_ms"], 70_000);
+    assert_eq!(
+        answer["exchange"]["streams"],
+        json!({"rotations": 8, "mutes": 9, "losses": [
+            {"code": null, "count": 1}, {"code": 1_008, "count": 2},
+        ]})
+    );
 }
 
 #[tokio::test]

@@ -1,16 +1,20 @@
 //! The simulated exchange keeps the promises of the real one: shapes, weights, stream rules, closes.
 //! Truth, REST and streams tell the same candles, and a restart tells them again.
 
+mod candle_faults;
+mod clock_faults;
+mod faults;
 mod replay;
 mod rest;
 mod streams;
+mod universe_faults;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
 use hamacast::market::TimeMs;
-use hamacast::simulator::{Simulator, SimulatorSettings};
+use hamacast::simulator::{Fault, Simulator, SimulatorSettings};
 use hamacast::tasks::Tasks;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -59,6 +63,44 @@ impl Exchange {
         }
     }
 
+    /// Lets the faults of a JSON text go wrong. Gives the first whole minute of the last one.
+    fn fault(&self, json: &Value) -> i64 {
+        for fault in Fault::parse_all(&json.to_string()).unwrap() {
+            self.simulator.fault(fault).unwrap();
+        }
+        let report = self.simulator.faults();
+        let from_ms = report.faults.last().unwrap().fault.scope.from_ms;
+        (from_ms.unwrap() + 59_999) / 60_000 * 60_000
+    }
+
+    /// The rows that `/sim/truth` and REST have for a span, which must be the same to the last digit.
+    async fn told(&self, symbol: &str, interval: &str, from_ms: i64, to_ms: i64) -> Vec<Value> {
+        let truth =
+            format!("/sim/truth?symbol={symbol}&interval={interval}&from={from_ms}&to={to_ms}");
+        let truth = self.get(&truth).await.json["candles"].clone();
+        let truth = truth.as_array().unwrap().clone();
+        let rest = format!(
+            "/fapi/v1/klines?symbol={symbol}&interval={interval}&startTime={from_ms}&endTime={to_ms}&limit=1000"
+        );
+        let rest = self.get(&rest).await;
+        assert!(rest.rows().len() >= truth.len(), "{} {truth:?}", rest.json);
+        for (truth, rest) in truth.iter().zip(rest.rows()) {
+            assert_eq!(truth.as_array().unwrap()[..], rest.as_array().unwrap()[..6]);
+        }
+        truth
+    }
+
+    /// The row of a contract in `exchangeInfo`, and in the 24 hours' ticker.
+    async fn listed(&self, symbol: &str) -> (Option<Value>, Option<Value>) {
+        let row = |rows: &Value| {
+            let mut rows = rows.as_array().unwrap().iter();
+            rows.find(|row| row["symbol"] == symbol).cloned()
+        };
+        let info = self.get("/fapi/v1/exchangeInfo").await;
+        let ticker = self.get("/fapi/v1/ticker/24hr").await;
+        (row(&info.json["symbols"]), row(&ticker.json))
+    }
+
     async fn get(&self, path: &str) -> Answer {
         let url = format!("http://{}{path}", self.simulator.local_addr());
         let response = self.http.get(url).send().await.unwrap();
@@ -70,6 +112,14 @@ impl Exchange {
                 .collect(),
             json: serde_json::from_str(&response.text().await.unwrap()).unwrap(),
         }
+    }
+
+    /// A connection that is subscribed: what happens from now on is heard.
+    async fn subscribed(&self, names: &[&str]) -> Client {
+        let mut client = self.connect("/market/ws").await;
+        let request = serde_json::json!({"method": "SUBSCRIBE", "params": names, "id": 1});
+        client.answer(&request.to_string()).await;
+        client
     }
 
     async fn connect(&self, path: &str) -> Client {
@@ -148,6 +198,16 @@ impl Client {
         }
     }
 
+    /// The `k` of the next closed candle that opens at `from_ms` or later.
+    async fn until_close(&mut self, from_ms: i64) -> Value {
+        loop {
+            let candle = self.next().await["k"].clone();
+            if candle["x"] == true && candle["t"].as_i64().unwrap() >= from_ms {
+                return candle;
+            }
+        }
+    }
+
     /// The `k` of the next closed candle of `interval`.
     async fn next_close(&mut self, interval: &str) -> Value {
         loop {
@@ -157,4 +217,16 @@ impl Client {
             }
         }
     }
+}
+
+/// The first six fields of a REST row, as a stream's `k` tells them.
+fn row_of(candle: &Value) -> Value {
+    serde_json::json!([
+        candle["t"],
+        candle["o"],
+        candle["h"],
+        candle["l"],
+        candle["c"],
+        candle["v"]
+    ])
 }

@@ -1,6 +1,11 @@
 //! What a failed read does to itself and to the others.
 
+use tokio::net::TcpListener;
+
 use super::*;
+use crate::engine::effect::Urgency;
+use crate::exchange::binance::{Binance, BinanceSettings};
+use crate::exchange::{CandleRequest, Proof};
 use crate::market::{Interval, OpenTime, Symbol};
 
 const NOW: TimeMs = TimeMs::new(1_800_000_000_000);
@@ -11,6 +16,7 @@ fn refused(status: u16) -> ExchangeError {
         path: "/fapi/v1/klines",
         status,
         message: String::new(),
+        again_in: Duration::from_secs(42),
     }
 }
 
@@ -32,7 +38,7 @@ fn h30_a_spent_budget_is_waited_for_at_the_exchanges_speed_and_the_read_is_kept(
 #[test]
 fn h31_a_refusal_for_a_person_pauses_everything_and_other_failures_only_their_read() {
     for status in [403, 451] {
-        let pause = Next::GiveBackAndPause(OPERATOR_PAUSE);
+        let pause = Next::GiveBackAndPause(Duration::from_secs(42));
         assert_eq!(next(&refused(status), NOW, 1.0), pause);
     }
     let unavailable = ExchangeError::Unavailable {
@@ -56,44 +62,50 @@ fn h31_a_refusal_for_a_person_pauses_everything_and_other_failures_only_their_re
     }
 }
 
-#[test]
-fn repairs_come_before_backfills_and_the_primary_interval_before_the_others() {
-    let job = |name: &str, interval, urgency, rank| FetchJob {
-        request: crate::exchange::CandleRequest {
-            key: SeriesKey::new(Symbol::parse(name).unwrap(), interval),
-            from: None,
-            until: OpenTime::from_ms(0),
-            limit: 1,
-        },
-        urgency,
-        rank,
+#[tokio::test]
+async fn a_read_of_a_series_that_has_left_goes_back_unread() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let settings = BinanceSettings {
+        rest_url: format!("http://{}", listener.local_addr().unwrap()),
+        ..BinanceSettings::default()
     };
-    let jobs = [
-        job("FOURTH", Interval::H1, Urgency::Backfill, 1),
-        job("THIRD", Interval::M1, Urgency::Backfill, 0),
-        job("SECOND", Interval::H1, Urgency::Repair, 1),
-        job("FIRST", Interval::M1, Urgency::Repair, 0),
-        job("FIFTH", Interval::H1, Urgency::Backfill, 1),
-    ];
-    let waiting: BTreeMap<Place, FetchJob> = jobs
-        .into_iter()
-        .zip(0..)
-        .map(|(job, serial)| ((job.urgency, job.rank, serial), job))
-        .collect();
-    let order: Vec<_> = waiting
-        .values()
-        .map(|job| job.request.key.symbol.as_str())
-        .collect();
-    assert_eq!(order, ["FIRST", "SECOND", "THIRD", "FOURTH", "FIFTH"]);
-}
-
-#[test]
-fn audits_wait_where_repairs_still_have_room() {
-    let sent = |weight_used| {
-        [Urgency::Repair, Urgency::Backfill, Urgency::Audit]
-            .map(|urgency| may_be_sent(urgency, weight_used))
+    let clock = ExchangeClock::from_wall();
+    let exchange = Exchange::Binance(Binance::new(&settings, clock.clone()).unwrap());
+    let (followed, followed_receiver) = watch::channel(Arc::default());
+    let (answers, mut answered) = mpsc::channel(1);
+    let (jobs, waiting) = mpsc::channel(1);
+    let fetcher = Fetcher {
+        exchange,
+        clock,
+        followed: followed_receiver,
+        answers,
     };
-    assert_eq!(sent(AUDIT_BELOW_WEIGHT - 1), [true, true, true]);
-    assert_eq!(sent(AUDIT_BELOW_WEIGHT), [true, true, false]);
-    assert!(Urgency::Backfill < Urgency::Audit);
+    let tasks = Tasks::new();
+    tasks.spawn("fetcher", fetcher.run(waiting, tasks.clone()));
+    let request = CandleRequest {
+        key: SeriesKey::new(Symbol::parse("BTCUSDT").unwrap(), Interval::M1),
+        from: None,
+        until: OpenTime::from_ms(0),
+        limit: 1,
+        proof: Proof::Clock,
+    };
+    let job = FetchJob {
+        request: request.clone(),
+        urgency: Urgency::Repair,
+        rank: 0,
+    };
+    jobs.send(job.clone()).await.unwrap();
+    let asked = tokio::select! {
+        _ = listener.accept() => "the exchange",
+        Some(Event::Answer { rows: None, .. }) = answered.recv() => "nobody",
+    };
+    assert_eq!(asked, "nobody");
+    followed.send_replace(Arc::new(BTreeSet::from([request.key])));
+    jobs.send(job).await.unwrap();
+    let asked = tokio::select! {
+        _ = listener.accept() => "the exchange",
+        Some(_) = answered.recv() => "nobody",
+    };
+    assert_eq!(asked, "the exchange");
+    tasks.stop();
 }

@@ -39,7 +39,7 @@ fn a_candle_that_claims_a_time_to_come_neither_waits_nor_is_shown_nor_bridged_to
 }
 
 #[test]
-fn while_a_close_is_missing_the_open_candle_after_it_says_nothing() {
+fn h04_while_a_close_is_missing_the_open_candle_after_it_says_nothing() {
     let mut world = World::live();
     world.next_minute(CloseEvent::Lost);
     world.open(candle(world.minute()));
@@ -228,6 +228,31 @@ fn one_empty_answer_does_not_end_the_search_for_the_last_cross() {
     world.wait_ms(1_500);
     world.answer_all();
     assert_eq!(world.last_result().last_cross_direction, 1);
+    assert_eq!(world.last_result().history, Some(History::Full));
+}
+
+#[test]
+fn h25_behind_a_full_page_nothing_is_the_contracts_beginning_only_when_seen_twice_a_minute_apart() {
+    let rising = |minute: i64| Candle {
+        open: 1_000.0 + minute as f64,
+        high: 1_000.0 + minute as f64,
+        low: 1_000.0 + minute as f64,
+        close: 1_000.0 + minute as f64,
+        ..candle(minute)
+    };
+    let page = 499;
+    let mut world = World::new((START - page..START + 600).map(rising));
+    world.up(1);
+    world.answer_all(); // the full page, and then nothing before it
+    let mut waited_ms = 0;
+    while world.status() == SeriesStatus::Warming {
+        world.wait_ms(500);
+        world.answer_all();
+        waited_ms += 500;
+        assert!(waited_ms < 100_000);
+    }
+    assert!(waited_ms >= 60_000, "after {waited_ms} ms");
+    assert!(world.requests < 12, "{} requests", world.requests);
     assert_eq!(world.last_result().history, Some(History::Full));
 }
 

@@ -80,6 +80,7 @@ impl Log {
                 | Write::Scheduler(_)
                 | Write::Ended(_)
                 | Write::Symbols { .. }
+                | Write::Tradable(_)
                 | Write::Status(_) => {}
             }
         }
@@ -168,7 +169,7 @@ impl Storm {
                     }
                     self.writes.push(write);
                 }
-                Effect::Watch(_) | Effect::Refreshed(..) => {}
+                Effect::Watch(_) | Effect::ReadListing | Effect::Refreshed(..) => {}
             }
         }
     }

@@ -177,7 +177,7 @@ fn a_refresh_reads_a_page_anew_and_says_how_it_went() {
     world.apply(Event::Refresh(key()));
     world.apply(Event::Refresh(key()));
     assert_eq!(world.requests, requests + 1, "one read serves both");
-    assert_eq!(world.asked[0].urgency, Urgency::Repair);
+    assert_eq!(world.asked[0].urgency, Urgency::Refresh);
     let truth = candle(START - 200);
     let revised = Candle {
         volume: truth.volume + 1.0,
@@ -192,6 +192,14 @@ fn a_refresh_reads_a_page_anew_and_says_how_it_went() {
         results + 2,
         "the revised one, and for the cache once more"
     );
+    world.refreshed.clear();
+    world.apply(Event::Refresh(key()));
+    assert_eq!(
+        (world.asked.len(), &world.refreshed[..]),
+        (0, &[(key(), Ok(()))][..]),
+        "it has just been read"
+    );
+    world.wait_ms(1_000);
     world.apply(Event::Refresh(key()));
     let request = world.asked.remove(0).request;
     let rows = None;

@@ -55,6 +55,7 @@ impl Pair {
                     Write::Turn(_)
                     | Write::Scheduler(_)
                     | Write::Symbols { .. }
+                    | Write::Tradable(_)
                     | Write::Status(_) => true,
                 };
                 assert!(allowed || !self.stopped, "{write:?}");

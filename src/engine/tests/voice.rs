@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::world::{CloseEvent, START, World, candle, changes_of, key};
 use crate::engine::{Beginning, EngineSettings, Event, Operation, TechnicalFigures, WatchList};
-use crate::market::{Candle, Interval, SeriesStatus};
+use crate::market::{Candle, Interval, SeriesStatus, Symbol};
 use crate::signal::{Recommendation, Source, Stand, Technical};
 use crate::store::{Base, Occasion, Told, ToldOfAll, Voice, Write};
 
@@ -378,6 +378,43 @@ fn what_was_told_is_remembered_until_the_watch_list_is_read_and_the_series_is_li
     assert_eq!(late.told(), late.expected()[before..]);
     assert_eq!(late.changes.len(), 1);
     minutes(&mut world, 1);
+}
+
+#[test]
+fn what_was_told_of_a_contract_readers_want_holds_when_their_wish_comes_after_the_list() {
+    let settings = EngineSettings {
+        beginning: Beginning::Silent,
+        ..EngineSettings::new(WatchList::Top(1), vec![Interval::M1])
+    };
+    let listed = Symbol::parse("ETHUSDT").unwrap();
+    for (later_ms, begins_anew) in [(59_000, false), (61_000, true)] {
+        let world = standby();
+        let known = told(&world, 1);
+        let before = known.stands.len();
+        let market = (0..START + 2_000).map(candle);
+        let mut late = World::watching_nothing(&settings, market, world.now);
+        late.apply(speaking(1, ToldOfAll::from([(key(), known)])));
+        late.apply(Event::Universe(BTreeSet::from([listed.clone()])));
+        late.wait_ms(later_ms);
+        late.apply(Event::Universe(BTreeSet::from([
+            listed.clone(),
+            key().symbol,
+        ])));
+        late.asked.retain(|job| job.request.key == key());
+        late.up(1);
+        late.asked.retain(|job| job.request.key == key());
+        late.answer_all();
+        let first = late.results.iter().filter(|(result, occasion)| {
+            result.symbol == key().symbol && *occasion == Occasion::FirstLive
+        });
+        assert_eq!(first.count() == 1, begins_anew, "after {later_ms} ms");
+        if begins_anew {
+            assert_eq!(late.told(), []);
+        } else {
+            assert_eq!(late.told(), late.expected()[before..]);
+            assert!(!late.told().is_empty());
+        }
+    }
 }
 
 #[test]

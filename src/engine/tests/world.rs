@@ -73,6 +73,8 @@ pub(super) struct World {
     pub(super) asked: Vec<FetchJob>,
     /// Reads of the sweep; they are answered by `answer_audits` only.
     pub(super) audits: Vec<FetchJob>,
+    /// Its samples of older candles; answered by `answer_samples` only.
+    pub(super) samples: Vec<FetchJob>,
     /// How many reads were asked for so far.
     pub(super) requests: usize,
     pub(super) changes: Vec<SignalChange>,
@@ -83,6 +85,12 @@ pub(super) struct World {
     pub(super) technicals: usize,
     /// As they were told last.
     pub(super) technical: Technical,
+    /// What was said of the watch list.
+    pub(super) of_the_list: Vec<Write>,
+    /// What the streams are to carry.
+    pub(super) followed: BTreeSet<SeriesKey>,
+    /// How often the listing was to be read anew.
+    pub(super) listings_asked: usize,
     /// How much was said so far, of whatever kind.
     pub(super) writes: usize,
     pub(super) first_write: Option<Write>,
@@ -120,6 +128,7 @@ impl World {
             lag_ms: 0,
             asked: Vec::new(),
             audits: Vec::new(),
+            samples: Vec::new(),
             requests: 0,
             changes: Vec::new(),
             corrections: Vec::new(),
@@ -128,6 +137,9 @@ impl World {
             refreshed: Vec::new(),
             technicals: 0,
             technical: Technical::default(),
+            of_the_list: Vec::new(),
+            followed: BTreeSet::new(),
+            listings_asked: 0,
             writes: 0,
             first_write: None,
         }
@@ -160,7 +172,13 @@ impl World {
                 self.first_write.get_or_insert_with(|| write.clone());
             }
             match effect {
-                Effect::Ask(job) if job.urgency == Urgency::Audit => self.audits.push(job),
+                Effect::Ask(job) if job.urgency == Urgency::Audit => {
+                    if job.rank == self.engine.intervals.len() {
+                        self.samples.push(job);
+                    } else {
+                        self.audits.push(job);
+                    }
+                }
                 Effect::Ask(job) => {
                     self.requests += 1;
                     self.asked.push(job);
@@ -186,9 +204,11 @@ impl World {
                 }
                 Effect::Refreshed(key, outcome) => self.refreshed.push((key, outcome)),
                 Effect::Write(
-                    Write::Turn(_) | Write::Scheduler(_) | Write::Ended(_) | Write::Symbols { .. },
-                )
-                | Effect::Watch(_) => {}
+                    write @ (Write::Ended(_) | Write::Symbols { .. } | Write::Tradable(_)),
+                ) => self.of_the_list.push(write),
+                Effect::Watch(keys) => self.followed = keys,
+                Effect::ReadListing => self.listings_asked += 1,
+                Effect::Write(Write::Turn(_) | Write::Scheduler(_)) => {}
             }
         }
     }
@@ -202,7 +222,11 @@ impl World {
     }
 
     pub(super) fn up(&mut self, connection: u64) {
-        let keys = Arc::from([key()]);
+        self.up_with(connection, &key());
+    }
+
+    pub(super) fn up_with(&mut self, connection: u64, key: &SeriesKey) {
+        let keys = Arc::from([key.clone()]);
         self.apply(Event::Feed(FeedEvent::Up {
             connection: ConnectionId::new(connection),
             keys,
@@ -241,9 +265,26 @@ impl World {
         }
     }
 
+    /// Has a hole read until REST shows a candle behind it.
+    pub(super) fn see_the_hole(&mut self) {
+        for _ in 0..4 {
+            self.answer_all();
+            self.wait_ms(2_500);
+        }
+        assert_eq!(self.asked, [], "seen; the second look is a minute away");
+    }
+
     /// The same for what the sweep asked.
     pub(super) fn answer_audits(&mut self) {
         while let Some(job) = self.audits.pop() {
+            let rows = self.rows(&job.request);
+            self.answer(job.request, rows);
+        }
+    }
+
+    /// The same for the samples of older candles.
+    pub(super) fn answer_samples(&mut self) {
+        while let Some(job) = self.samples.pop() {
             let rows = self.rows(&job.request);
             self.answer(job.request, rows);
         }
@@ -318,6 +359,23 @@ impl World {
             )
         };
         self.changes.iter().map(told).collect()
+    }
+
+    /// What stands of what was told, after all corrections.
+    pub(super) fn stands(&self) -> Vec<(TimeMs, Recommendation, Recommendation)> {
+        let mut stands = self.told();
+        for correction in &self.corrections {
+            stands.retain(|(close, ..)| !correction.corrects.contains(close));
+            stands.extend(correction.stands.iter().map(|stand| {
+                (
+                    stand.candle_close_time,
+                    stand.previous,
+                    stand.recommendation,
+                )
+            }));
+        }
+        stands.sort_by_key(|(close, ..)| *close);
+        stands
     }
 
     /// What should have been told since the series became live, by the market's candles up to its newest.

@@ -1,14 +1,14 @@
 //! What state a series is in, and what must be read for it next: one request at a time, the most needed first.
 //! A close that does not come is read at T + 2 s and not at the sight of a newer open candle: the exchange may serve the
-//! old version of a candle in the first seconds after it closed (hazard 19), and `CandleRequest` asks for closed candles
-//! only, so that a later row as the proof of finality cannot be had before.
+//! old version of a candle in the first seconds after it closed (hazard 19). And it is believed only with a later row behind
+//! it (`Proof::NextCandle`): then no clock, ours or the exchange's, can make a forming candle look closed (hazard 29).
 
 use super::{Link, Watched};
 use crate::engine::effect::{Effect, FetchJob, Urgency};
 use crate::engine::moment::Moment;
 use crate::engine::warmup::newest_final;
-use crate::exchange::CandleRequest;
-use crate::market::{OpenTime, SeriesStatus};
+use crate::exchange::{CandleRequest, Proof};
+use crate::market::{HISTORY_MAX, OpenTime, SeriesStatus};
 
 /// A connection that is back within this was only a hiccup.
 const STALE_AFTER_MS: u64 = 5_000;
@@ -19,14 +19,21 @@ const MISSING_AFTER_MS: i64 = 30_000;
 /// ... and never earlier than this in real time, on an exchange whose clock runs faster than ours.
 const MISSING_AFTER_REAL_MS: f64 = 2_000.0;
 
+/// So many candles of a time to come in a row, four a second, are no slip of the exchange: its clock and its streams
+/// disagree, and what it closes meanwhile is not known (hazard 29).
+const EARLY_MAX: u32 = 8;
+
 /// Candles before the recommendation exists.
 const READY: usize = 100;
 
-/// Most candles one repair asks for: weight 2, and 1 up to 99.
-const REPAIR_PAGE: i64 = 499;
+/// Most candles one repair asks for, with the row behind them: weight 2, and 1 up to 98.
+const REPAIR_PAGE: i64 = 498;
 
 impl Watched {
     pub(super) fn status_at(&self, now: &Moment) -> SeriesStatus {
+        if self.link == Link::Ended {
+            return SeriesStatus::Ended;
+        }
         let ready =
             self.warm_up.is_none() && self.analyzer.candles() >= READY && self.link != Link::Never;
         let unsettled = self.series.hole().is_some() || self.overdue(now);
@@ -37,8 +44,9 @@ impl Watched {
             Link::Down { since } if now.mono.ms_since(since) >= STALE_AFTER_MS => {
                 SeriesStatus::Stale
             }
-            Link::Never | Link::Up(_) | Link::Down { .. } => {
-                if self.series.hole().is_some() || self.missing(now) {
+            Link::Never | Link::Up(_) | Link::Down { .. } | Link::Ended => {
+                let disagrees = self.early_in_a_row >= EARLY_MAX;
+                if disagrees || self.series.hole().is_some() || self.missing(now) {
                     SeriesStatus::Dirty
                 } else {
                     SeriesStatus::Live
@@ -56,11 +64,36 @@ impl Watched {
 
     /// Whether the next candle is so late that the series must not look up to date.
     fn missing(&self, now: &Moment) -> bool {
-        let patience_ms =
-            MISSING_AFTER_MS.max(now.from_real_ms(MISSING_AFTER_REAL_MS) + now.final_after_ms());
+        let least_ms = now.from_real_ms(MISSING_AFTER_REAL_MS) + now.margin_ms();
+        let patience_ms = MISSING_AFTER_MS.max(least_ms) + now.error_ms;
         self.series.expected().is_some_and(|expected| {
             now.exchange.ms_since(self.series.close_time(expected)) > patience_ms
         })
+    }
+
+    /// Whether more is missing than is kept of a series, and a connection is there to go on from.
+    pub(super) fn is_lost(&self, now: &Moment) -> bool {
+        let newest = newest_final(&self.key, now);
+        let missing = |expected| self.key.interval.count_between(expected, newest) + 1;
+        self.connection().is_some()
+            && self.overdue(now)
+            && self
+                .series
+                .expected()
+                .is_some_and(|expected| missing(expected) > HISTORY_MAX as i64)
+    }
+
+    /// The candle that has not come half a minute after its close, from whatever source; said once of each (hazard 4). A
+    /// lost connection is told by itself.
+    pub(in crate::engine) fn alarm(&mut self, now: &Moment) -> Option<OpenTime> {
+        let expected = self.series.expected()?;
+        let listens = self.connection().is_some() && self.warm_up.is_none();
+        if !listens || self.alarmed == Some(expected) || !self.missing(now) {
+            return None;
+        }
+        self.alarmed = Some(expected);
+        self.tally.late_closes += 1;
+        Some(expected)
     }
 
     /// Asks for what is missing most, one request at a time.
@@ -111,6 +144,7 @@ impl Watched {
             from: Some(from),
             until,
             limit,
+            proof: Proof::NextCandle,
         }
     }
 }

@@ -5,19 +5,22 @@
 //! effects go out.
 
 mod asking;
+mod checking;
 mod record;
 mod taking;
+mod tally;
 mod telling;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use self::record::Record;
+pub(super) use self::tally::Tally;
 use super::effect::Effect;
 use super::moment::Moment;
 use super::patience::SeenTwice;
 use super::settings::TechnicalFigures;
-use super::warmup::{ENOUGH, Past, Step, WarmUp, newest_final};
+use super::warmup::{ENOUGH, Past, Step, WarmUp};
 use crate::clock::Mono;
 use crate::exchange::{CandleRequest, ConnectionId};
 use crate::market::{Candle, OpenTime, Origin, Refusal, Series, SeriesKey, SeriesStatus, TimeMs};
@@ -31,7 +34,11 @@ use crate::store::Occasion;
 enum Link {
     Never,
     Up(ConnectionId),
-    Down { since: Mono },
+    Down {
+        since: Mono,
+    },
+    /// Never again: the contract no longer trades.
+    Ended,
 }
 
 /// A change that is computed and not yet told.
@@ -66,17 +73,6 @@ pub(super) enum Leave {
     Silent,
 }
 
-/// Counters of one event, added up by the engine.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) from_stream: u64,
-    pub(super) from_rest: u64,
-    pub(super) holes_opened: u64,
-    pub(super) holes_closed: u64,
-    pub(super) corrections: u64,
-    pub(super) bad_candles: u64,
-}
-
 /// One watched series.
 pub(super) struct Watched {
     key: SeriesKey,
@@ -98,6 +94,12 @@ pub(super) struct Watched {
     disputed: BTreeSet<OpenTime>,
     /// REST had nothing to say of a disputed candle: it is asked again then.
     decide_at: Mono,
+    /// Candles of a time to come that came one after the other, nothing believable between them.
+    early_in_a_row: u32,
+    /// The candle whose close was missing when somebody was last alarmed.
+    alarmed: Option<OpenTime>,
+    /// Down to this candle older history was held against REST, on the way back through what is kept.
+    sampled_to: Option<OpenTime>,
     leave: Leave,
     /// What readers were told; none before the first live result of the epoch.
     record: Option<Record>,
@@ -118,6 +120,8 @@ pub(super) struct Watched {
     result: SignalResult,
     /// Why the last candle was refused, until somebody takes it to complain.
     pub(super) refused: Option<Refusal>,
+    /// When somebody last had it read anew.
+    pub(super) refreshed_at: Option<Mono>,
     pub(super) tally: Tally,
 }
 
@@ -156,6 +160,9 @@ impl Watched {
             hole: SeenTwice::default(),
             disputed: BTreeSet::new(),
             decide_at: Mono::default(),
+            early_in_a_row: 0,
+            alarmed: None,
+            sampled_to: None,
             record: None,
             standing: Recommendation::Hold,
             unsaid: Vec::new(),
@@ -165,6 +172,7 @@ impl Watched {
             status: SeriesStatus::Warming,
             result,
             refused: None,
+            refreshed_at: None,
             tally: Tally::default(),
         }
     }
@@ -185,8 +193,15 @@ impl Watched {
     pub(super) fn connection(&self) -> Option<ConnectionId> {
         match self.link {
             Link::Up(connection) => Some(connection),
-            Link::Never | Link::Down { .. } => None,
+            Link::Never | Link::Down { .. } | Link::Ended => None,
         }
+    }
+
+    /// The contract no longer trades. What was said of it last stands, as ended; nothing more is read or said.
+    pub(super) fn end(&mut self, now: &Moment, out: &mut Vec<Effect>) {
+        self.link = Link::Ended;
+        self.asked = None;
+        self.tick(now, out);
     }
 
     /// `connection` carries the series from now on.
@@ -219,9 +234,21 @@ impl Watched {
             return;
         }
         match self.series.preview(candle) {
-            Ok(true) => self.settle(News::OpenCandle, now, out),
-            Ok(false) => {}
+            Ok(true) => {
+                self.early_in_a_row = 0;
+                self.settle(News::OpenCandle, now, out);
+            }
+            Ok(false) => self.doubt(&candle),
             Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    /// An update of a candle that REST has shown as closed: the clock by which it was asked may be wrong (hazard 29), and
+    /// REST says once more what it is.
+    fn doubt(&mut self, update: &Candle) {
+        let is_newest = self.series.last().map(|last| last.open_time) == Some(update.open_time);
+        if is_newest && self.last_origin == Origin::Rest {
+            self.disputed.insert(update.open_time);
         }
     }
 
@@ -263,38 +290,28 @@ impl Watched {
                 }
                 News::Nothing
             }
-            Some(Step::Done(past)) => self.begin(*past),
+            Some(Step::Done(past)) => self.begin(*past, now),
             None => self.repair(rows, &asked, now),
         };
         self.settle(news, now, out);
         self.ask(now, out);
     }
 
-    /// The request for the newest `limit` closed candles, to hold them against history; none while there is no history.
-    pub(super) fn check_request(&self, limit: u16, now: &Moment) -> Option<CandleRequest> {
-        (self.warm_up.is_none() && self.series.last().is_some()).then(|| CandleRequest {
-            key: self.key.clone(),
-            from: None,
-            until: newest_final(&self.key, now),
-            limit,
-        })
-    }
-
-    /// What REST says of closed candles, asked for by `check_request`: REST is right.
-    pub(super) fn checked(&mut self, rows: &[Candle], now: &Moment, out: &mut Vec<Effect>) {
-        let news = self.offer(rows, Origin::Rest, now);
-        self.settle(news, now, out);
-        self.ask(now, out);
-    }
-
     /// Time has passed.
     pub(super) fn tick(&mut self, now: &Moment, out: &mut Vec<Effect>) {
+        self.start_over_if_lost(now);
         self.settle(News::Nothing, now, out);
         self.ask(now, out);
     }
 
     fn refuse(&mut self, refusal: Refusal) {
-        self.tally.bad_candles += 1;
+        match refusal {
+            Refusal::Impossible(_) | Refusal::OffGrid { .. } => self.tally.impossible += 1,
+            Refusal::Early { .. } => {
+                self.tally.early += 1;
+                self.early_in_a_row = self.early_in_a_row.saturating_add(1);
+            }
+        }
         self.refused = Some(refusal);
     }
 
@@ -311,7 +328,32 @@ impl Watched {
         true
     }
 
-    fn begin(&mut self, past: Past) -> News {
+    /// So much is missing that a warm-up is nearer than a repair: begins anew. What readers were told is not forgotten;
+    /// what follows on it is computed from the two once history stands again.
+    fn start_over_if_lost(&mut self, now: &Moment) {
+        let lost = self.warm_up.is_none() && self.asked.is_none() && self.is_lost(now);
+        if !lost {
+            return;
+        }
+        tracing::warn!(series = %self.key, "more is missing than is kept: warming up anew");
+        self.warm_up = Some(WarmUp::default());
+        self.history = None;
+        self.tally.holes_closed += u64::from(self.series.hole().is_some());
+        self.series.restart();
+        self.analyzer = Analyzer::default();
+        self.checkpoint = Analyzer::default();
+        self.technical = TechnicalTrack::default();
+        self.disputed.clear();
+        self.hole.forget();
+        self.sampled_to = None;
+        self.unsaid.clear();
+        self.lost = self.record.is_some();
+        let told_status = self.result.status;
+        self.result = SignalResult::warming(&self.key, now.exchange);
+        self.result.status = told_status;
+    }
+
+    fn begin(&mut self, past: Past, now: &Moment) -> News {
         self.warm_up = None;
         self.fruitless = 0;
         self.checkpoint = past.checkpoint;
@@ -322,7 +364,8 @@ impl Watched {
             .last()
             .map_or(Recommendation::Hold, |last| last.recommendation);
         let committed = self.series.begin(past.candles, past.holes);
-        self.absorb(&committed);
+        self.tally.holes_opened += u64::from(self.series.hole().is_some());
+        self.absorb(&committed, now);
         News::Close
     }
 

@@ -2,22 +2,30 @@
 //! computed forward. A hole is bridged here and nowhere else. What is said of it, and when, is `telling`'s.
 
 use super::{News, Unsaid, Watched};
-use crate::engine::forward;
+use crate::engine::forward::{self, Turn};
 use crate::engine::moment::Moment;
 use crate::exchange::CandleRequest;
-use crate::market::{Candle, Committed, HISTORY_MAX, Hole, Origin, Verdict};
+use crate::market::{Candle, Committed, HISTORY_MAX, Hole, OpenTime, Origin, Verdict};
 use crate::signal::{Correction, Source, TechnicalTrack};
 
 /// Waits between reads that brought nothing: doubling from the first to the last.
 const RETRY_FIRST_MS: u64 = 1_000;
 const RETRY_LAST_MS: u64 = 60_000;
 
+/// Candles of one answer that amend history: it is computed forward once for all of them.
+struct Amended {
+    /// The first of them.
+    first: OpenTime,
+    /// The changes as they stood before.
+    told: Vec<Turn>,
+}
+
 /// Changes that may wait to be told, of a stop of weeks: no more than the kept candles can make anew.
 const UNSAID_MAX: usize = HISTORY_MAX;
 
 impl Watched {
     /// Takes in what was read again: missing closes, holes, disputed candles. A hole is bridged on the second look, and
-    /// only if that shows a candle behind it: a REST side that lags has no candle there either.
+    /// only a look that shows a candle behind it counts: a REST side that lags has no candle there either.
     pub(super) fn repair(&mut self, rows: &[Candle], asked: &CandleRequest, now: &Moment) -> News {
         let covered = |open| asked.from.is_some_and(|from| from <= open) && open <= asked.until;
         let before = self.series.expected();
@@ -29,28 +37,27 @@ impl Watched {
         {
             self.decide_at = now.mono.plus_ms(RETRY_LAST_MS);
         }
-        if let Some(hole) = self.series.hole() {
+        let stands_still = self.series.expected() == before;
+        if let Some(hole) = self.series.hole().filter(|hole| covered(hole.from)) {
             let shown_behind = rows.last().is_some_and(|row| row.open_time > hole.until);
-            if covered(hole.from) && self.hole.confirm(hole.from, now) {
-                if shown_behind {
-                    self.bridge(hole);
-                    news = News::Close;
-                } else {
-                    self.retry_later(now);
-                }
+            if shown_behind && self.hole.confirm(hole.from, now) {
+                self.bridge(hole, now);
+                news = News::Close;
+            } else if !shown_behind && stands_still {
+                self.retry_later(now);
             }
-        } else if self.series.expected() == before && self.overdue(now) {
+        } else if stands_still && self.series.hole().is_none() && self.overdue(now) {
             self.retry_later(now);
         }
         news
     }
 
-    fn bridge(&mut self, hole: Hole) {
+    fn bridge(&mut self, hole: Hole, now: &Moment) {
         tracing::warn!(series = %self.key, from = %hole.from, until = %hole.until, "the exchange has no candle here: bridged");
         let mut committed = Vec::new();
         self.series.bridge(&mut committed);
         self.tally.holes_closed += u64::from(self.series.hole().is_none());
-        self.absorb(&committed);
+        self.absorb(&committed, now);
     }
 
     pub(super) fn retry_later(&mut self, now: &Moment) {
@@ -62,8 +69,16 @@ impl Watched {
     pub(super) fn offer(&mut self, rows: &[Candle], origin: Origin, now: &Moment) -> News {
         let had_hole = self.series.hole().is_some();
         let mut committed = Vec::new();
+        let mut amended: Option<Amended> = None;
         let mut news = News::Nothing;
         for candle in rows {
+            let goes_on = self
+                .series
+                .expected()
+                .is_some_and(|e| e <= candle.open_time);
+            if goes_on && let Some(amended) = amended.take() {
+                self.recompute(&amended, now); // before what comes after it moves the indicator
+            }
             match self.series.offer(*candle, origin, &mut committed) {
                 Ok(Verdict::Committed) => news = News::Close,
                 Ok(Verdict::Waits) => {}
@@ -71,15 +86,21 @@ impl Watched {
                 Ok(Verdict::Disputed) => {
                     self.disputed.insert(candle.open_time);
                 }
-                Ok(Verdict::Revised) => {
-                    self.absorb(&std::mem::take(&mut committed));
-                    self.revise(*candle, now);
+                Ok(verdict @ (Verdict::Revised | Verdict::Late)) => {
+                    self.absorb(&std::mem::take(&mut committed), now);
+                    if amended.is_none() {
+                        amended = Some(self.before_amendment(candle.open_time));
+                    }
+                    self.amend(*candle, verdict);
                     news = News::Close; // the result stands on it
                 }
                 Err(refusal) => self.refuse(refusal),
             }
         }
-        self.absorb(&committed);
+        self.absorb(&committed, now);
+        if let Some(amended) = amended {
+            self.recompute(&amended, now);
+        }
         let has_hole = self.warm_up.is_none() && self.series.hole().is_some();
         self.tally.holes_opened += u64::from(has_hole && !had_hole);
         self.tally.holes_closed += u64::from(had_hole && !has_hole && self.warm_up.is_none());
@@ -88,18 +109,23 @@ impl Watched {
 
     /// REST has said of a candle what history says: whatever the stream said, that is settled.
     fn decided(&mut self, candle: &Candle, origin: Origin) {
-        if origin == Origin::Rest {
-            self.disputed.remove(&candle.open_time);
+        match origin {
+            Origin::Rest => {
+                self.disputed.remove(&candle.open_time);
+            }
+            Origin::Stream => self.tally.duplicates += 1,
         }
     }
 
     /// Candles have become history: moves the indicator and notes the changes.
-    pub(super) fn absorb(&mut self, committed: &[Committed]) {
+    pub(super) fn absorb(&mut self, committed: &[Committed], now: &Moment) {
         for Committed { candle, origin } in committed {
             match origin {
                 Origin::Stream => self.tally.from_stream += 1,
                 Origin::Rest => self.tally.from_rest += 1,
             }
+            let close_time = self.series.close_time(candle.open_time);
+            self.tally.delays.note(now.exchange.ms_since(close_time));
             let analysis = self.analyzer.push(candle);
             self.last_origin = *origin;
             let previous = std::mem::replace(&mut self.standing, analysis.recommendation);
@@ -114,6 +140,19 @@ impl Watched {
                 });
             }
         }
+        self.trim();
+        if self.unsaid.len() > UNSAID_MAX {
+            self.lose();
+        }
+        if !committed.is_empty() {
+            self.fruitless = 0;
+            self.early_in_a_row = 0;
+            self.hole.forget();
+        }
+    }
+
+    /// Lets go of what is older than what is kept.
+    fn trim(&mut self) {
         while let Some(oldest) = self.series.trim_oldest() {
             self.checkpoint.push(&oldest);
             self.disputed.remove(&oldest.open_time);
@@ -122,26 +161,39 @@ impl Watched {
                 record.forget(close_time);
             }
         }
-        if self.unsaid.len() > UNSAID_MAX {
-            self.lose();
-        }
-        if !committed.is_empty() {
-            self.fruitless = 0;
-            self.hole.forget();
+    }
+
+    fn before_amendment(&self, first: OpenTime) -> Amended {
+        let told = forward::run(&self.checkpoint, self.series.history(), &self.key).turns;
+        Amended { first, told }
+    }
+
+    /// The exchange says something else than before about a closed candle (hazard 19), or, `Late`, has one it had shown to
+    /// be missing twice (hazard 22): takes it in.
+    fn amend(&mut self, candle: Candle, verdict: Verdict) {
+        let open_time = candle.open_time;
+        self.disputed.remove(&open_time);
+        self.tally.corrections += 1;
+        if verdict == Verdict::Late {
+            self.series.insert(candle);
+            tracing::warn!(series = %self.key, %open_time, "the exchange has a candle now where it had none");
+        } else {
+            self.series.replace(candle);
+            tracing::warn!(series = %self.key, %open_time, "the exchange revised a closed candle");
         }
     }
 
-    /// The exchange says something else than before about a closed candle (hazard 19): replace, recompute, tell.
-    fn revise(&mut self, candle: Candle, now: &Moment) {
-        self.disputed.remove(&candle.open_time);
-        let told = forward::run(&self.checkpoint, self.series.history(), &self.key).turns;
-        self.series.replace(candle);
-        self.technical = TechnicalTrack::default(); // it stands on what was replaced
+    /// Computes forward what was amended, and tells what differs.
+    fn recompute(&mut self, amended: &Amended, now: &Moment) {
+        self.technical = TechnicalTrack::default(); // it stands on what was there before
         let run = forward::run(&self.checkpoint, self.series.history(), &self.key);
-        let (analyzer, turns) = (run.analyzer, run.turns);
-        self.analyzer = analyzer;
-        self.tally.corrections += 1;
-        tracing::warn!(series = %self.key, open_time = %candle.open_time, "the exchange revised a closed candle");
+        self.analyzer = run.analyzer;
+        self.correct(&amended.told, &run.turns, amended.first, now);
+        self.trim();
+    }
+
+    /// Tells what was told before as it now stands, if the two differ.
+    fn correct(&mut self, told: &[Turn], turns: &[Turn], open_time: OpenTime, now: &Moment) {
         let previous = self.standing;
         self.standing = self
             .analyzer
@@ -152,14 +204,14 @@ impl Watched {
             self.lose(); // what was not told yet is told as it now is
             return;
         }
-        let (told, stands) = (forward::stands(&told), forward::stands(&turns));
+        let (told, stands) = (forward::stands(told), forward::stands(turns));
         let difference = forward::difference(&told, &stands, record.since());
         if difference.is_none() && self.standing == previous {
             return;
         }
         // No change lies after the first live result, and yet what that said no longer holds: that is told too.
         let (corrects, stands) = difference.unwrap_or_default();
-        let candle_close_time = self.series.close_time(candle.open_time);
+        let candle_close_time = self.series.close_time(open_time);
         self.unsaid.push(Unsaid::Correction(Box::new(Correction {
             key: self.key.clone(),
             revision: record.next_revision(candle_close_time),
@@ -167,7 +219,7 @@ impl Watched {
             stands,
             recommendation: self.standing,
             previous,
-            candle_open_time: candle.open_time,
+            candle_open_time: open_time,
             candle_close_time,
             event_time: now.exchange,
             source: Source::Rest,

@@ -95,9 +95,13 @@ impl Watched {
         self.leave = leave;
         self.unsaid.clear();
         self.record = told.map(Record::of_log);
-        self.lost = self.record.is_some();
+        let caught_up = self.has_caught_up();
+        if caught_up {
+            self.unsaid = self.rebased(now);
+        }
+        self.lost = self.record.is_some() && !caught_up;
         // A result must not show a change before that is told.
-        let agrees = self.has_caught_up() && self.rebased(now).is_empty();
+        let agrees = caught_up && self.unsaid.is_empty();
         self.result = if self.warm_up.is_none() && (agrees || self.record.is_none()) {
             result::of(self, now.exchange)
         } else {
@@ -106,9 +110,11 @@ impl Watched {
     }
 
     fn tell_status(&mut self, status: SeriesStatus, now: &Moment, out: &mut Vec<Effect>) {
+        let ends = status == SeriesStatus::Ended && self.result.status != SeriesStatus::Ended;
         self.result.status = status;
         self.result.event_time = now.exchange;
         out.push(Effect::result(self.result.clone(), Occasion::Status));
+        out.extend(ends.then(|| Effect::Write(Write::Ended(self.key.clone()))));
     }
 
     /// False: readers know of a candle that has not come here yet, and nothing may be said before it has.

@@ -8,7 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 
 use super::rest::{Call, Rest};
 use super::row::candle;
-use crate::exchange::{BadRow, CandleRequest, ExchangeError, LIMIT_MAX};
+use crate::exchange::{BadRow, CandleRequest, ExchangeError, LIMIT_MAX, Proof};
 use crate::market::{Candle, OpenTime, TimeMs};
 
 const PATH: &str = "/fapi/v1/klines";
@@ -26,8 +26,9 @@ pub(super) async fn candles(
     request: &CandleRequest,
 ) -> Result<Vec<Candle>, ExchangeError> {
     check(request, rest.clock().now())?;
-    let limit = request.limit.to_string();
-    let end = request.key.interval.close_time(request.until).to_string();
+    let limit = request.rows().to_string();
+    let end = last_row(request);
+    let end = request.key.interval.close_time(end).to_string();
     let start = request.from.map(|from| from.to_string());
     let mut query = vec![
         ("symbol", request.key.symbol.as_str()),
@@ -48,12 +49,20 @@ pub(super) async fn candles(
     read(&body, request)
 }
 
+/// The last row asked for: the last candle wanted, or the one whose presence proves that it has closed.
+fn last_row(request: &CandleRequest) -> OpenTime {
+    match request.proof {
+        Proof::Clock => request.until,
+        Proof::NextCandle => request.key.interval.after(request.until),
+    }
+}
+
 /// What need not be sent to be known as wrong.
 fn check(request: &CandleRequest, now: TimeMs) -> Result<(), ExchangeError> {
     let interval = request.key.interval;
     let refuse = |reason| Err(ExchangeError::BadRequest { reason });
-    if !(1..=LIMIT_MAX).contains(&request.limit) {
-        return refuse("limit must be 1 to 1500");
+    if request.limit == 0 || request.rows() > LIMIT_MAX {
+        return refuse("limit must be 1 to 1500, with the row that is the proof");
     }
     if !interval.is_on_grid(request.until) {
         return refuse("the last candle asked for is off its interval's grid");
@@ -77,11 +86,11 @@ fn check(request: &CandleRequest, now: TimeMs) -> Result<(), ExchangeError> {
 fn read(body: &[u8], request: &CandleRequest) -> Result<Vec<Candle>, ExchangeError> {
     let rows: Vec<WireRow<'_>> = serde_json::from_slice(body)
         .map_err(|source| ExchangeError::Unreadable { path: PATH, source })?;
-    if rows.len() > usize::from(request.limit) {
+    if rows.len() > usize::from(request.rows()) {
         return Err(ExchangeError::TooManyRows {
             path: PATH,
             rows: rows.len(),
-            limit: request.limit,
+            limit: request.rows(),
         });
     }
     let mut candles: Vec<Candle> = Vec::with_capacity(rows.len());
@@ -95,6 +104,9 @@ fn read(body: &[u8], request: &CandleRequest) -> Result<Vec<Candle>, ExchangeErr
             })?;
         candles.push(candle);
     }
+    if request.proof == Proof::NextCandle {
+        candles.pop(); // nothing follows it: it may still be forming
+    }
     Ok(candles)
 }
 
@@ -104,7 +116,7 @@ fn candle_of(
     previous: Option<OpenTime>,
 ) -> Result<Candle, BadRow> {
     let open = OpenTime::from_ms(wire.open_time);
-    if open > request.until || request.from.is_some_and(|from| open < from) {
+    if open > last_row(request) || request.from.is_some_and(|from| open < from) {
         return Err(BadRow::NotAsked { open });
     }
     if previous.is_some_and(|previous| open <= previous) {
@@ -164,6 +176,32 @@ mod tests {
     use crate::market::{Interval, SeriesKey, Symbol};
 
     #[test]
+    fn h29_what_no_later_row_follows_is_not_known_to_have_closed() {
+        let row = |open: i64| format!(r#"[{open},"2","3","1","2.5","7",{}]"#, open + 59_999);
+        let request = CandleRequest {
+            key: SeriesKey::new(Symbol::parse("BTCUSDT").unwrap(), Interval::M1),
+            from: Some(OpenTime::from_ms(60_000)),
+            until: OpenTime::from_ms(120_000),
+            limit: 2,
+            proof: Proof::NextCandle,
+        };
+        let opens = |rows: &[i64]| -> Vec<i64> {
+            let rows: Vec<_> = rows.iter().map(|open| row(*open)).collect();
+            let body = format!("[{}]", rows.join(","));
+            let candles = read(body.as_bytes(), &request).unwrap();
+            candles.iter().map(|candle| candle.open_time.ms()).collect()
+        };
+        assert_eq!(opens(&[60_000, 120_000, 180_000]), [60_000, 120_000]);
+        assert_eq!(
+            opens(&[60_000, 120_000]),
+            [60_000],
+            "the second may still be forming"
+        );
+        assert_eq!(opens(&[60_000, 180_000]), [60_000], "a hole");
+        assert_eq!(opens(&[]), [0; 0]);
+    }
+
+    #[test]
     fn h32_no_mutation_of_an_answer_yields_a_candle_that_breaks_a_promise() {
         let body = r#"[[60000,"2","3","1","2.5","7",119999,"9",3,"8","6","0"],[120000,"2","3","1","2.5","7",179999,"9"]]"#;
         let request = CandleRequest {
@@ -171,6 +209,7 @@ mod tests {
             from: Some(OpenTime::from_ms(60_000)),
             until: OpenTime::from_ms(120_000),
             limit: 2,
+            proof: Proof::Clock,
         };
         assert_eq!(read(body.as_bytes(), &request).unwrap().len(), 2);
         let mut good = 0;

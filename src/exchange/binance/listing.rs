@@ -156,6 +156,9 @@ impl WireContract {
         let status = match self.status.as_str() {
             "TRADING" => ContractStatus::Trading,
             "PENDING_TRADING" => ContractStatus::Pending,
+            "PRE_DELIVERING" | "DELIVERING" | "DELIVERED" | "PRE_SETTLE" | "SETTLING" | "CLOSE" => {
+                ContractStatus::Ended
+            }
             _ => ContractStatus::Other,
         };
         Contract {

@@ -2,6 +2,7 @@
 //! Every request is charged before it is sent; every row and event is checked before anybody sees it.
 //! What the exchange was seen to do, with sources, is in docs/exchange.md; hazard numbers are that list's.
 
+mod client;
 mod decimal;
 mod klines;
 mod listing;
@@ -18,10 +19,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::rest::Rest;
+use super::refusal::Served;
 use super::{
-    CandleRequest, Contract, ExchangeError, FeedSender, Rows, ServerTime, Streams, Ticker,
+    CandleRequest, Contract, ExchangeError, FeedSender, Proxy, Refusal, RefusedCounts, RefusedRows,
+    Rows, ServerTime, Side, Streams, Ticker,
 };
 use crate::clock::ExchangeClock;
+use crate::exchange::way::Way;
 use crate::market::{Candle, TimeMs};
 use crate::tasks::Tasks;
 
@@ -32,6 +36,8 @@ pub struct BinanceSettings {
     pub rest_url: String,
     /// `ws(s)://host[:port]`; a URL that already ends in `/market` is taken too (hazard 8).
     pub ws_url: String,
+    /// Through which both are reached; never past it.
+    pub proxy: Option<Proxy>,
     /// All waits.
     pub times: Times,
 }
@@ -41,15 +47,16 @@ impl Default for BinanceSettings {
         Self {
             rest_url: "https://fapi.binance.com".into(),
             ws_url: "wss://fstream.binance.com".into(),
+            proxy: None,
             times: Times::default(),
         }
     }
 }
 
-/// How long we wait for what; all in our own time, however fast the exchange's clock runs.
+/// How long we wait for what; all in our own time, however fast the exchange's clock runs, but for `rotate_*`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Times {
-    /// To connect, REST.
+    /// To connect, a proxy's tunnel included; REST's TLS has as long again.
     pub connect: Duration,
     /// For a whole answer, REST, connecting and body included (hazard 32).
     pub answer: Duration,
@@ -61,6 +68,8 @@ pub struct Times {
     pub ping_every: Duration,
     /// Without a frame of any kind, after which a stream is dead (hazard 9).
     pub silence: Duration,
+    /// For the first candle since the start, several series being acknowledged: beyond that an alarm is raised (hazard 8).
+    pub first_candle: Duration,
     /// Between two new connections, whoever opens them: 300 connects in 5 minutes is Spot's limit, assumed here too.
     pub connect_gap: Duration,
     /// Between two messages of one connection: 10 per second are allowed, 40 at once were punished (hazard 13).
@@ -69,6 +78,16 @@ pub struct Times {
     pub reconnect: (Duration, Duration),
     /// Least wait before a reconnect after close code 1008: we broke a rule, and breaking it again soon can earn a ban.
     pub after_policy: Duration,
+    /// Age at which a connection is replaced, in the exchange's time: it cuts them after 24 h (hazard 11).
+    pub rotate_after: Duration,
+    /// Up to that much earlier, so that not all are replaced in the same minute; in the exchange's time.
+    pub rotate_spread: Duration,
+    /// How long a connection that is to take over may wait for the first candle of its last series.
+    pub prove: Duration,
+    /// Between two attempts of a connection to heal its mute series (hazard 10).
+    pub heal_every: Duration,
+    /// Between two questions whether we are served again, after a 403 or 451; one for REST and one for streams.
+    pub after_refusal: Duration,
 }
 
 impl Default for Times {
@@ -80,10 +99,16 @@ impl Default for Times {
             ack: Duration::from_secs(10),
             ping_every: Duration::from_secs(20),
             silence: Duration::from_secs(30),
+            first_candle: Duration::from_secs(5),
             connect_gap: Duration::from_secs(1),
             message_gap: Duration::from_millis(250),
             reconnect: (Duration::from_millis(500), Duration::from_secs(30)),
             after_policy: Duration::from_secs(10),
+            rotate_after: Duration::from_secs(23 * 3_600),
+            rotate_spread: Duration::from_secs(3_600),
+            prove: Duration::from_secs(10),
+            heal_every: Duration::from_secs(300),
+            after_refusal: Duration::from_secs(60),
         }
     }
 }
@@ -95,10 +120,10 @@ pub struct Binance(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     rest: Rest,
-    stream_url: String,
-    tls: Arc<rustls::ClientConfig>,
+    streams: Arc<stream::Host>,
     times: Times,
     clock: ExchangeClock,
+    refused: RefusedCounts,
 }
 
 impl Binance {
@@ -106,16 +131,28 @@ impl Binance {
     /// the caller sets it from `server_time`, streams only push it forward.
     ///
     /// # Errors
-    /// `BadUrl` for a URL that cannot be one of the exchange, `Tls` and `Client` when the clients cannot be set up.
+    /// `BadUrl` for a URL that cannot be one of the exchange, `Tls` when that cannot be set up.
     pub fn new(settings: &BinanceSettings, clock: ExchangeClock) -> Result<Self, ExchangeError> {
         let base = url::rest_base(&settings.rest_url)?;
+        let times = settings.times;
+        let way = Arc::new(match &settings.proxy {
+            Some(proxy) => Way::through(proxy.clone(), times.after_refusal),
+            None => Way::Straight,
+        });
         let tls = tls::client_config().map_err(|source| ExchangeError::Tls { source })?;
+        let target = url::stream_target(&settings.ws_url)?;
+        let streams = stream::Host {
+            served: Served::new(Side::Streams, target.host.clone(), times.after_refusal),
+            target,
+            way: Arc::clone(&way),
+            tls: Arc::new(tls.clone()),
+        };
         Ok(Self(Arc::new(Shared {
-            rest: Rest::new(base, tls.clone(), settings.times, clock.clone())?,
-            stream_url: url::stream_url(&settings.ws_url)?,
-            tls: Arc::new(tls),
-            times: settings.times,
+            rest: Rest::new(base, way, tls, times, clock.clone()),
+            streams: Arc::new(streams),
+            times,
             clock,
+            refused: RefusedCounts::default(),
         })))
     }
 
@@ -148,7 +185,16 @@ impl Binance {
     /// # Errors
     /// As `Exchange::candles`.
     pub async fn candles(&self, request: &CandleRequest) -> Result<Vec<Candle>, ExchangeError> {
-        klines::candles(&self.0.rest, request).await
+        let answer = klines::candles(&self.0.rest, request).await;
+        if let Err(ExchangeError::BadRow { reason, .. }) = &answer {
+            self.0.refused.count(reason);
+        }
+        answer
+    }
+
+    /// Refused rows of REST answers, by kind.
+    pub fn refused_rows(&self) -> RefusedRows {
+        self.0.refused.so_far()
     }
 
     /// Weight spent in the current minute.
@@ -164,10 +210,14 @@ impl Binance {
     /// Starts the streams.
     pub fn streams(&self, tasks: &Tasks, feed: FeedSender) -> Streams {
         let shared = &self.0;
-        let host = stream::Host {
-            url: shared.stream_url.clone(),
-            tls: Arc::clone(&shared.tls),
-        };
+        let host = Arc::clone(&shared.streams);
         stream::start(host, shared.times, shared.clock.clone(), tasks, feed)
+    }
+
+    /// The refusal that stands: of requests, else of streams.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let shared = &self.0;
+        let of_streams = || shared.streams.served.refusal();
+        shared.rest.refusal().or_else(of_streams)
     }
 }

@@ -8,13 +8,25 @@ pub(super) fn rest_base(text: &str) -> Result<reqwest::Url, ExchangeError> {
     parse(text, ["http", "https"], "http(s)")
 }
 
-/// Where all connections of the streams go: names are subscribed afterwards, 200 of them do not fit a URL.
-pub(super) fn stream_url(text: &str) -> Result<String, ExchangeError> {
+/// Where all connections of the streams go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The whole URL: names are subscribed afterwards, 200 of them do not fit it.
+    pub(super) url: String,
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+pub(super) fn stream_target(text: &str) -> Result<Target, ExchangeError> {
     let url = parse(text, ["ws", "wss"], "ws(s)")?;
     let base = url.as_str().trim_end_matches('/');
     let base = base.strip_suffix("/stream").unwrap_or(base);
     let base = base.strip_suffix("/market").unwrap_or(base);
-    Ok(format!("{base}/market/stream"))
+    Ok(Target {
+        host: url.host_str().unwrap_or_default().to_owned(),
+        port: url.port_or_known_default().unwrap_or(443),
+        url: format!("{base}/market/stream"),
+    })
 }
 
 fn parse(
@@ -51,15 +63,20 @@ mod tests {
             " wss://fstream.binance.com/stream",
         ] {
             assert_eq!(
-                stream_url(base).unwrap(),
+                stream_target(base).unwrap().url,
                 "wss://fstream.binance.com/market/stream",
                 "{base}"
             );
         }
-        assert_eq!(
-            stream_url("ws://127.0.0.1:9000").unwrap(),
-            "ws://127.0.0.1:9000/market/stream"
-        );
+        for (base, host, port) in [
+            ("ws://127.0.0.1:9000", "127.0.0.1", 9_000),
+            ("ws://[::1]", "[::1]", 80),
+            ("wss://exchange", "exchange", 443),
+        ] {
+            let target = stream_target(base).unwrap();
+            assert_eq!((target.host.as_str(), target.port), (host, port));
+            assert_eq!(target.url, format!("{base}/market/stream"));
+        }
     }
 
     #[test]
@@ -68,6 +85,6 @@ mod tests {
             let error = rest_base(bad).unwrap_err().to_string();
             assert!(error.contains(bad), "{error}");
         }
-        assert!(stream_url("https://fstream.binance.com").is_err());
+        assert!(stream_target("https://fstream.binance.com").is_err());
     }
 }

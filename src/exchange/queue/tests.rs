@@ -125,6 +125,45 @@ async fn h34_a_close_that_finds_the_queue_full_marks_its_series() {
 }
 
 #[tokio::test]
+async fn h24_news_of_contracts_are_never_lost_and_never_more_than_one() {
+    let (feed, mut queue) = feed_queue();
+    let news = |status: &str| FeedEvent::Listing {
+        symbol: "AUSDT".into(),
+        status: status.into(),
+    };
+    for _ in 0..CLOSED_MAX {
+        feed.offer(closed("A", 0));
+    }
+    assert_eq!(feed.offer(news("PENDING_TRADING")), Offered::Queued);
+    assert_eq!(feed.offer(news("TRADING")), Offered::Replaced);
+    feed.offer(open("A", 1, 2.0));
+    let batch = queue.next_batch().await.unwrap();
+    assert_eq!(batch[CLOSED_MAX..], [news("TRADING"), open("A", 1, 2.0)]);
+}
+
+#[tokio::test]
+async fn h10_of_a_mute_series_the_last_word_waits() {
+    let (feed, mut queue) = feed_queue();
+    assert_eq!(
+        feed.offer(FeedEvent::Mute { key: key("A") }),
+        Offered::Queued
+    );
+    assert_eq!(
+        feed.offer(FeedEvent::Mute { key: key("B") }),
+        Offered::Queued
+    );
+    assert_eq!(
+        feed.offer(FeedEvent::Heard { key: key("A") }),
+        Offered::Replaced
+    );
+    let words = [
+        FeedEvent::Heard { key: key("A") },
+        FeedEvent::Mute { key: key("B") },
+    ];
+    assert_eq!(queue.next_batch().await.unwrap(), words);
+}
+
+#[tokio::test]
 async fn an_up_can_be_refused_a_down_never_is() {
     let (feed, mut queue) = feed_queue();
     for _ in 0..LINKS_MAX {

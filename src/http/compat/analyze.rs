@@ -15,8 +15,9 @@ use super::envelope::{Answer, Envelope, Failure, FailureEnvelope};
 use super::found::{self, StoredAnalysis};
 use crate::clock::Mono;
 use crate::engine::{Chart, OrderError};
-use crate::http::query::watched_symbol;
+use crate::http::asker::AskedBy;
 use crate::http::state::HttpState;
+use crate::hub::Asker;
 use crate::market::{Candle, Interval, SeriesKey, Symbol, TimeMs};
 use crate::signal::{CacheSource, GainerAnalysis, SignalResult, Technical};
 use crate::store::Store;
@@ -111,25 +112,28 @@ pub(in crate::http) struct BatchSummary {
 
 /// Analysis of one contract
 ///
-/// From the cache while it is younger than `HAMA_CACHE_TTL` and no newer candle has closed, else computed.
+/// From the cache while it is younger than `HAMA_CACHE_TTL` and no newer candle has closed, else computed. A
+/// contract that trades and is not watched is watched from then on; the call waits for its first result.
 #[utoipa::path(
     post, path = "/api/gainer-analysis/analyze-symbol", tag = "compatible",
     request_body = SymbolAsked,
     responses(
         (status = 200, body = Envelope<GainerAnalysis>, description = "the analysis"),
         (status = 400, body = FailureEnvelope, description = "no JSON object, or no symbol in it"),
-        (status = 404, body = FailureEnvelope, description = "a symbol that is not watched"),
+        (status = 404, body = FailureEnvelope, description = "a symbol that does not trade"),
         (status = 413, body = FailureEnvelope, description = "a body above 64 KiB"),
         (status = 415, body = FailureEnvelope, description = "a Content-Type other than application/json"),
-        (status = 503, body = FailureEnvelope, description = "no result yet, or the engine did not answer"),
+        (status = 429, body = FailureEnvelope, description = "more contracts that nobody watches yet than one address may ask for in an hour"),
+        (status = 503, body = FailureEnvelope, description = "no result yet, the engine did not answer, or as many are watched as may be"),
     )
 )]
 pub(in crate::http) async fn symbol(
     State(state): State<HttpState>,
+    AskedBy(asker): AskedBy,
     asked: Asked,
 ) -> Answer<Analysed> {
     let freshness = asked.freshness()?;
-    let analysis = analysis_of(&state, asked.symbol()?, freshness).await?;
+    let analysis = analysis_of(&state, asked.symbol()?, freshness, asker).await?;
     Ok(Envelope::of(analysis))
 }
 
@@ -146,14 +150,16 @@ pub(in crate::http) async fn symbol(
 )]
 pub(in crate::http) async fn batch(
     State(state): State<HttpState>,
+    AskedBy(asker): AskedBy,
     asked: Asked,
 ) -> Answer<BatchAnswer> {
     let freshness = asked.freshness()?;
     let names = asked.symbols(BATCH_MAX)?;
     let began = Mono::now();
+    state.want_ahead(&names, primary(&state)?, asker);
     let one = async |name: &str| {
         let left_ms = BATCH_WITHIN_MS.saturating_sub(Mono::now().ms_since(began));
-        let analysis = analysis_of(&state, name, freshness);
+        let analysis = analysis_of(&state, name, freshness, asker);
         let analysis = tokio::time::timeout(Duration::from_millis(left_ms), analysis).await;
         let analysis = analysis.unwrap_or_else(|_| Err(OrderError::Gone.into()));
         (name.to_owned(), BatchEntry::of(analysis))
@@ -199,8 +205,10 @@ async fn analysis_of(
     state: &HttpState,
     name: &str,
     freshness: Freshness,
+    asker: Asker,
 ) -> Result<Analysed, Failure> {
-    let symbol = watched_symbol(name.trim(), state)?;
+    let interval = primary(state)?;
+    let symbol = state.contract(name.trim(), interval, asker).await?;
     if freshness == Freshness::CacheFirst
         && let Some(stored) = found::in_redis(state, &symbol).await
     {
@@ -212,7 +220,7 @@ async fn analysis_of(
         freshness,
         ttl_ms: state.settings.cache_ttl_secs.saturating_mul(1_000),
     };
-    let key = SeriesKey::new(symbol.clone(), primary(state)?);
+    let key = SeriesKey::new(symbol.clone(), interval);
     let holds = |cached: &GainerAnalysis| {
         published(state, &key).is_ok_and(|now| says_the_same(&cached.v1, &now))
     };

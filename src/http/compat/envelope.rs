@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::engine::OrderError;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, SOON_S};
 
 /// An answer.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -54,12 +54,18 @@ pub(in crate::http) struct FailureEnvelope {
 pub(in crate::http) struct Failure {
     status: StatusCode,
     msg: String,
+    /// Seconds in the header Retry-After.
+    retry_after_s: Option<u16>,
 }
 
 impl Failure {
     /// A failure with its HTTP status.
     pub(super) const fn new(status: StatusCode, msg: String) -> Self {
-        Self { status, msg }
+        Self {
+            status,
+            msg,
+            retry_after_s: None,
+        }
     }
 
     /// 400: `msg` names what is wrong and what is allowed.
@@ -68,16 +74,23 @@ impl Failure {
     }
 
     /// 503: try again in a few seconds.
-    pub(super) const fn unavailable(msg: String) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, msg)
+    pub(super) fn unavailable(msg: String) -> Self {
+        Self {
+            retry_after_s: Some(SOON_S),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, msg)
+        }
     }
 }
 
 /// The own API's refusals, in the envelope.
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        let (status, msg) = problem.into_parts();
-        Self::new(status, msg)
+        let (status, msg, retry_after_s) = problem.into_parts();
+        Self {
+            status,
+            msg,
+            retry_after_s,
+        }
     }
 }
 
@@ -88,7 +101,7 @@ impl From<OrderError> for Failure {
             OrderError::NotWatched(_) => StatusCode::NOT_FOUND,
             OrderError::Disabled => StatusCode::CONFLICT,
             OrderError::Warming(_) | OrderError::Unreadable(_) | OrderError::Gone => {
-                StatusCode::SERVICE_UNAVAILABLE
+                return Self::unavailable(error.to_string());
             }
         };
         Self::new(status, error.to_string())
@@ -103,8 +116,8 @@ impl IntoResponse for Failure {
             data: (),
         };
         let mut response = (self.status, Json(body)).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            let seconds = HeaderValue::from_static("5");
+        if let Some(seconds) = self.retry_after_s {
+            let seconds = HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         if self.status == StatusCode::UNAUTHORIZED {

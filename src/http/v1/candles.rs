@@ -4,8 +4,9 @@ use axum::Json;
 use axum::extract::State;
 
 use crate::engine::Chart;
+use crate::http::asker::AskedBy;
 use crate::http::problem::Problem;
-use crate::http::query::{Params, PathText, watched_symbol};
+use crate::http::query::{Params, PathText};
 use crate::http::state::HttpState;
 use crate::market::SeriesKey;
 
@@ -14,7 +15,8 @@ const LIMIT_WHEN_LEFT_OUT: u64 = 500;
 
 /// Candles of a series
 ///
-/// Up to 1,500 candles, oldest first, with their HAMA series and the changes on them. Only the last may be open.
+/// Up to 1,500 candles, oldest first, with their HAMA series and the changes on them. Only the last may be open. A contract
+/// that trades and is not watched is watched from then on; the call waits for its first result.
 #[utoipa::path(
     get, path = "/api/v1/candles/{symbol}", tag = "market",
     params(
@@ -25,18 +27,21 @@ const LIMIT_WHEN_LEFT_OUT: u64 = 500;
     responses(
         (status = 200, body = Chart, description = "the candles"),
         (status = 400, body = Problem, content_type = "application/problem+json", description = "a value that is not allowed, and what is"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "a symbol that is not watched"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "the engine did not answer"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "a symbol that does not trade"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "more contracts that nobody watches yet than one address may ask for in an hour"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "the engine did not answer; or no result yet of a contract that was not watched; or as many are watched as may be"),
     )
 )]
 pub(in crate::http) async fn chart(
     State(state): State<HttpState>,
+    AskedBy(asker): AskedBy,
     PathText(symbol): PathText,
     params: Params,
 ) -> Result<Json<Chart>, Problem> {
     let interval = params.interval(&state)?;
     let limit = params.number("limit", 1..=LIMIT_MAX, LIMIT_WHEN_LEFT_OUT)?;
-    let key = SeriesKey::new(watched_symbol(&symbol, &state)?, interval);
+    let symbol = state.contract(&symbol, interval, asker).await?;
+    let key = SeriesKey::new(symbol, interval);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let chart = state
         .engine

@@ -8,9 +8,11 @@ use axum::extract::State;
 use serde::Serialize;
 
 use super::items::ChangeItem;
+use crate::http::asker::AskedBy;
 use crate::http::problem::Problem;
-use crate::http::query::{Params, watched_symbol};
+use crate::http::query::Params;
 use crate::http::state::HttpState;
+use crate::hub::Asker;
 use crate::signal::{Change, Epoch, Seq};
 use crate::store::{ChangeFilter, ChangesPage, Gone};
 
@@ -52,7 +54,8 @@ struct Asked {
 /// Changes after a number
 ///
 /// Numbered changes and corrections after `since`, oldest first, the feed's items unchanged. With `wait` an answer
-/// without changes is held back until one comes or the time is up.
+/// without changes is held back until one comes or the time is up. A contract that trades and is not watched is watched
+/// from then on; its changes are told from its first result on.
 #[utoipa::path(
     get, path = "/api/v1/changes", tag = "signals",
     params(
@@ -66,15 +69,18 @@ struct Asked {
     responses(
         (status = 200, body = ChangesAnswer, description = "the changes"),
         (status = 400, body = Problem, content_type = "application/problem+json", description = "a value that is not allowed, and what is"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "a symbol that is not watched"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "a symbol that does not trade"),
         (status = 410, body = Problem, content_type = "application/problem+json", description = "another epoch, or numbers no longer kept: take a snapshot and go on from the cursor given here"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "more contracts that nobody watches yet than one address may ask for in an hour"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "no result yet of a contract that was not watched; or as many are watched as may be"),
     )
 )]
 pub(in crate::http) async fn list(
     State(state): State<HttpState>,
+    AskedBy(asker): AskedBy,
     params: Params,
 ) -> Result<Json<ChangesAnswer>, Problem> {
-    let asked = Asked::read(&params, &state)?;
+    let asked = Asked::read(&params, &state, asker).await?;
     let mut page = page_of(&state, &asked, asked.since)?;
     if page.changes.is_empty() && !asked.wait.is_zero() {
         page = wait_for_change(&state, &asked, page).await?;
@@ -89,7 +95,7 @@ pub(in crate::http) async fn list(
 }
 
 impl Asked {
-    fn read(params: &Params, state: &HttpState) -> Result<Self, Problem> {
+    async fn read(params: &Params, state: &HttpState, asker: Asker) -> Result<Self, Problem> {
         let interval = match params.one("interval")? {
             Some("all") => None,
             Some(_) | None => Some(params.interval(state)?),
@@ -97,11 +103,20 @@ impl Asked {
         let limit = params.number("limit", 1..=LIMIT_MAX, LIMIT_WHEN_LEFT_OUT)?;
         let since = Seq::new(params.number("since", 0..=SINCE_MAX, 0)?);
         let wait = Duration::from_secs(params.number("wait", 0..=WAIT_MAX_S, 0)?);
-        let symbol = params.one("symbol")?;
-        let symbol = symbol.map(|name| watched_symbol(name, state)).transpose()?;
+        let epoch = params.one("epoch")?.map(str::to_owned);
+        // Last: what is wrong about a call must not make the engine watch anything.
+        let symbol = match params.one("symbol")? {
+            Some(name) => {
+                let one = interval.or(state.settings.intervals.first().copied());
+                let intervals: Vec<_> = one.into_iter().collect();
+                let found = state.contracts(&[name], &intervals, asker).await?;
+                found.into_iter().next()
+            }
+            None => None,
+        };
         Ok(Self {
             since,
-            epoch: params.one("epoch")?.map(str::to_owned),
+            epoch,
             filter: ChangeFilter { symbol, interval },
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             wait,

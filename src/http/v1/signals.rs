@@ -9,9 +9,11 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::http::asker::AskedBy;
 use crate::http::problem::Problem;
-use crate::http::query::{Params, PathText, watched_symbol, watched_symbols};
+use crate::http::query::{Params, PathText};
 use crate::http::state::HttpState;
+use crate::hub::Asker;
 use crate::market::{Interval, SeriesKey, SeriesStatus, Symbol, TimeMs};
 use crate::signal::{Epoch, Recommendation, Seq, SignalResult};
 use crate::store::Published;
@@ -52,13 +54,14 @@ struct Wanted {
 /// Current results
 ///
 /// The current result of every series that matches. `epoch` and `seq` come from the same published state as the
-/// results, so that a client goes on over WebSocket with `since` and without a gap.
+/// results, so that a client goes on over WebSocket with `since` and without a gap. Contracts in `symbols` that trade and
+/// are not watched are watched from then on; the call waits for their first result.
 #[utoipa::path(
     get, path = "/api/v1/signals", tag = "signals",
     params(
         ("interval" = Option<String>, Query, description = "watched intervals, comma separated, or `all`; left out: the primary one", example = "15m,1h"),
         ("recommendation" = Option<String>, Query, description = "BUY, SELL, HOLD, comma separated", example = "BUY,SELL"),
-        ("symbols" = Option<String>, Query, description = "contracts, comma separated, in any ASCII case", example = "BTCUSDT,ETHUSDT"),
+        ("symbols" = Option<String>, Query, description = "at most 200 contracts, comma separated, in any ASCII case", example = "BTCUSDT,ETHUSDT"),
         ("status" = Option<String>, Query, description = "live, warming, stale, dirty, ended, stopped, comma separated", example = "live"),
         ("view" = Option<String>, Query, description = "`full` (default), or `confirmed`: `live` is null, and the ETag stays while nothing confirmed changes", example = "confirmed"),
         ("If-None-Match" = Option<String>, Header, description = "with `view=confirmed`: the ETag of an earlier answer"),
@@ -67,15 +70,18 @@ struct Wanted {
         (status = 200, body = SignalsAnswer, description = "the results"),
         (status = 304, description = "nothing confirmed changed since the ETag sent"),
         (status = 400, body = Problem, content_type = "application/problem+json", description = "a value that is not allowed, and what is"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "a symbol that is not watched"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "a symbol that does not trade"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "more contracts that nobody watches yet than one address may ask for in an hour"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "without a first result yet; or as many are watched as may be"),
     )
 )]
 pub(in crate::http) async fn list(
     State(state): State<HttpState>,
+    AskedBy(asker): AskedBy,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, Problem> {
-    let wanted = Wanted::read(&params, &state)?;
+    let wanted = Wanted::read(&params, &state, asker).await?;
     let published = state.store.published();
     let signals = wanted.pick(&published);
     let tag = (wanted.view == View::Confirmed).then(|| confirmed_tag(&published.epoch, &signals));
@@ -89,6 +95,8 @@ pub(in crate::http) async fn list(
 }
 
 /// One current result
+///
+/// A contract that trades and is not watched is watched from then on; the call waits for its first result.
 #[utoipa::path(
     get, path = "/api/v1/signals/{symbol}", tag = "signals",
     params(
@@ -98,17 +106,19 @@ pub(in crate::http) async fn list(
     responses(
         (status = 200, body = SignalResult, description = "the result"),
         (status = 400, body = Problem, content_type = "application/problem+json", description = "a value that is not allowed, and what is"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "a symbol that is not watched"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "watched, but without a first result yet"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "a symbol that does not trade"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "more contracts that nobody watches yet than one address may ask for in an hour"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "watched, but without a first result yet; or as many are watched as may be"),
     )
 )]
 pub(in crate::http) async fn one(
     State(state): State<HttpState>,
+    AskedBy(asker): AskedBy,
     PathText(symbol): PathText,
     params: Params,
 ) -> Result<Json<Arc<SignalResult>>, Problem> {
     let interval = params.interval(&state)?;
-    let symbol = watched_symbol(&symbol, &state)?;
+    let symbol = state.contract(&symbol, interval, asker).await?;
     let key = SeriesKey::new(symbol, interval);
     let result = state.store.published().results.get(&key).cloned();
     result.map(Json).ok_or_else(|| {
@@ -118,7 +128,7 @@ pub(in crate::http) async fn one(
 }
 
 impl Wanted {
-    fn read(params: &Params, state: &HttpState) -> Result<Self, Problem> {
+    async fn read(params: &Params, state: &HttpState, asker: Asker) -> Result<Self, Problem> {
         let recommendations = [
             Recommendation::Buy,
             Recommendation::Sell,
@@ -128,13 +138,17 @@ impl Wanted {
         let statuses = SeriesStatus::ALL.map(|status| (status.word(), status));
         let views = [("full", View::Full), ("confirmed", View::Confirmed)];
         params.one("view")?;
-        Ok(Self {
+        let mut wanted = Self {
             intervals: params.intervals(state)?,
             recommendations: params.words("recommendation", &recommendations)?,
             statuses: params.words("status", &statuses)?,
             view: *params.words("view", &views)?.last().unwrap_or(&View::Full),
-            symbols: watched_symbols(&params.list("symbols"), state)?,
-        })
+            symbols: Vec::new(),
+        };
+        // Last: what is wrong about a call must not make the engine watch anything.
+        let names = params.list("symbols");
+        wanted.symbols = state.contracts(&names, &wanted.intervals, asker).await?;
+        Ok(wanted)
     }
 
     fn pick(&self, published: &Published) -> Vec<Arc<SignalResult>> {

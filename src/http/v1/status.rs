@@ -5,7 +5,10 @@ use axum::extract::State;
 use serde::Serialize;
 
 use crate::clock::Mono;
-use crate::engine::SweepFigures;
+use crate::engine::{
+    AuditFigures, CLOSE_DELAY_BUCKETS_MS, CloseDelays, EngineInfo, RefusedRows, StreamFigures,
+    SweepFigures,
+};
 use crate::http::health::Readiness;
 use crate::http::state::{HttpState, Limits};
 use crate::market::{Interval, TimeMs};
@@ -80,6 +83,19 @@ pub(in crate::http) struct ExchangeAnswer {
     weight_used: u32,
     /// What the exchange allows in a minute.
     weight_limit: u32,
+    /// Why the exchange does not serve this address (403, 451: region or proxy); null while it does.
+    refusal: Option<RefusalAnswer>,
+    /// What the stream connections have met.
+    streams: StreamFigures,
+}
+
+/// The exchange does not serve this address.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct RefusalAnswer {
+    /// 403 or 451.
+    status: u16,
+    /// What is refused, and what to do.
+    message: String,
 }
 
 /// Whether the operator lets it work, and how its sweeps go.
@@ -106,8 +122,38 @@ pub(in crate::http) struct CandlesAnswer {
     holes_closed: u64,
     /// Closed candles the exchange changed afterwards.
     corrections: u64,
-    /// Candles refused as impossible.
+    /// Candles refused as impossible, and messages of the streams that could not be read.
     bad_candles: u64,
+    /// The refused candles, by what was wrong.
+    refused: RefusedRows,
+    /// Closed candles the streams sent more than once.
+    duplicates: u64,
+    /// Candles that had come from no source half a minute after their close.
+    late_closes: u64,
+    /// How long after their close candles became history.
+    close_delays: CloseDelaysAnswer,
+    /// Known candles held against the exchange again.
+    audit: AuditFigures,
+    /// Time all series together were dirty, real milliseconds.
+    dirty_ms: u64,
+}
+
+/// How long after their close candles became history, exchange time.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct CloseDelaysAnswer {
+    /// Candles by delay, the shortest first; each counts in one.
+    buckets: Vec<DelayBucket>,
+    /// All delays together, milliseconds.
+    sum_ms: u64,
+}
+
+/// Candles of about the same delay.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct DelayBucket {
+    /// The longest delay that counts here, milliseconds; null: any longer one.
+    up_to_ms: Option<i64>,
+    /// How many candles.
+    count: u64,
 }
 
 /// State of the program
@@ -118,6 +164,7 @@ pub(in crate::http) struct CandlesAnswer {
 pub(in crate::http) async fn show(State(state): State<HttpState>) -> Json<StatusAnswer> {
     let published = state.store.published();
     let clock = state.engine.clock();
+    let info = state.engine.info();
     let status = published.status;
     Json(StatusAnswer {
         version: state.settings.version.clone(),
@@ -138,21 +185,25 @@ pub(in crate::http) async fn show(State(state): State<HttpState>) -> Json<Status
             error_ms: clock.error_ms(),
         },
         simulated: status.simulated,
-        exchange: exchange(&state),
+        candles: candles(&info),
+        exchange: exchange(info),
         scheduler: scheduler(&state),
-        candles: candles(&state),
         connections: state.connections(),
         limits: state.settings.limits,
     })
 }
 
-fn exchange(state: &HttpState) -> ExchangeAnswer {
-    let info = state.engine.info();
+fn exchange(info: EngineInfo) -> ExchangeAnswer {
     ExchangeAnswer {
         connections_up: info.connections_up,
         connections_wanted: info.connections_wanted,
         weight_used: info.weight_used,
         weight_limit: info.weight_limit,
+        refusal: info.refusal.map(|refusal| RefusalAnswer {
+            status: refusal.status,
+            message: refusal.to_string(),
+        }),
+        streams: info.streams,
     }
 }
 
@@ -165,8 +216,7 @@ fn scheduler(state: &HttpState) -> SchedulerAnswer {
     }
 }
 
-fn candles(state: &HttpState) -> CandlesAnswer {
-    let info = state.engine.info();
+fn candles(info: &EngineInfo) -> CandlesAnswer {
     CandlesAnswer {
         closes_from_stream: info.closes_from_stream,
         closes_from_rest: info.closes_from_rest,
@@ -174,5 +224,22 @@ fn candles(state: &HttpState) -> CandlesAnswer {
         holes_closed: info.holes_closed,
         corrections: info.corrections,
         bad_candles: info.bad_candles,
+        refused: info.refused,
+        duplicates: info.duplicates,
+        late_closes: info.late_closes,
+        close_delays: close_delays(&info.close_delays),
+        audit: info.audit,
+        dirty_ms: info.dirty_ms,
+    }
+}
+
+fn close_delays(delays: &CloseDelays) -> CloseDelaysAnswer {
+    let ends = CLOSE_DELAY_BUCKETS_MS.into_iter().map(Some).chain([None]);
+    let buckets = ends.zip(delays.counts);
+    CloseDelaysAnswer {
+        buckets: buckets
+            .map(|(up_to_ms, count)| DelayBucket { up_to_ms, count })
+            .collect(),
+        sum_ms: delays.sum_ms,
     }
 }

@@ -107,11 +107,32 @@ fn h18_a_waiting_candle_is_replaced_as_a_whole_by_rests_version_only() {
     );
     offer_all(&mut series, &[candle(2, 202.0)], Origin::Rest);
     offer_all(&mut series, &[candle(2, 777.0)], Origin::Stream);
+    offer_all(&mut series, &[candle(2, 303.0)], Origin::Rest);
     let mut committed = Vec::new();
     series
         .offer(candle(1, 101.0), Origin::Stream, &mut committed)
         .unwrap();
-    assert_eq!(committed[1].candle, candle(2, 202.0));
+    let newest = Committed {
+        candle: candle(2, 303.0),
+        origin: Origin::Rest,
+    };
+    assert_eq!(committed[1], newest, "REST's newest word");
+}
+
+#[test]
+fn h18_the_streams_second_word_on_a_waiting_candle_is_disputed_where_it_is_another() {
+    for mut series in [begun(1), Series::new(Interval::M1)] {
+        let said = [candle(2, 102.0), candle(2, 102.0), candle(2, 555.0)];
+        let (verdicts, _) = offer_all(&mut series, &said, Origin::Stream);
+        assert_eq!(
+            verdicts,
+            [Verdict::Waits, Verdict::Waits, Verdict::Disputed]
+        );
+        let (verdicts, _) = offer_all(&mut series, &[candle(2, 555.0)], Origin::Rest);
+        assert_eq!(verdicts, [Verdict::Waits]);
+        let (verdicts, _) = offer_all(&mut series, &[candle(2, 102.0)], Origin::Stream);
+        assert_eq!(verdicts, [Verdict::Disputed]);
+    }
 }
 
 #[test]
@@ -219,4 +240,55 @@ fn the_waiting_room_and_the_history_have_bounds() {
         trimmed += 1;
     }
     assert_eq!((series.history().len(), trimmed), (HISTORY_MAX, 2));
+}
+
+#[test]
+fn h22_a_candle_that_comes_late_takes_its_place_in_the_bridged_hole() {
+    let mut series = begun(2);
+    offer_all(&mut series, &[candle(4, 104.0)], Origin::Stream);
+    series.bridge(&mut Vec::new());
+    let late = candle(3, 103.0);
+    let (verdicts, _) = offer_all(&mut series, &[late], Origin::Stream);
+    assert_eq!(verdicts, vec![Verdict::Disputed], "REST has to say so too");
+    let (verdicts, _) = offer_all(&mut series, &[late], Origin::Rest);
+    assert_eq!(verdicts, vec![Verdict::Late]);
+    series.insert(late);
+    let minutes: Vec<_> = series
+        .history()
+        .iter()
+        .map(|candle| candle.open_time.ms() / MINUTE)
+        .collect();
+    assert_eq!((minutes, series.bridged()), (vec![0, 1, 3, 4], 1));
+    let (verdicts, _) = offer_all(&mut series, &[late], Origin::Rest);
+    assert_eq!(verdicts, vec![Verdict::Known]);
+}
+
+#[test]
+fn what_rows_do_not_have_is_told_between_their_ends_only() {
+    let series = begun(6);
+    let rows = [candle(1, 100.0), candle(2, 100.0), candle(4, 100.0)];
+    assert_eq!(series.lacking_in(&rows), [OpenTime::from_ms(3 * MINUTE)]);
+    assert_eq!(series.lacking_in(&[]), []);
+}
+
+#[test]
+fn h17_an_older_candle_never_goes_to_the_end() {
+    let mut series = begun(3);
+    let before = series.history().clone();
+    for minute in [-5, 0, 1, 2] {
+        offer_all(&mut series, &[candle(minute, 777.0)], Origin::Stream);
+        offer_all(&mut series, &[candle(minute, 777.0)], Origin::Rest);
+    }
+    assert_eq!(*series.history(), before);
+}
+
+#[test]
+fn h03_time_and_newer_open_candles_never_make_a_close() {
+    let mut series = begun(2);
+    for minute in 2..50 {
+        series.preview(candle(minute, 100.0)).unwrap();
+        assert_eq!(series.last().map(|last| last.open_time.ms()), Some(MINUTE));
+        assert_eq!(series.hole(), None);
+    }
+    assert_eq!(series.open_candle(), None, "it does not follow history");
 }

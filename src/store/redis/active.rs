@@ -20,9 +20,13 @@ use super::wire::{Beat, WatchedSeries};
 use crate::clock::Mono;
 use crate::market::{SeriesKey, SeriesStatus, TimeMs};
 use crate::signal::{Change, ChangeBody, FeedState, FeedStatus, StoreState};
+use crate::store::Interest;
 use crate::store::batch::{Base, Item, Occasion, Write};
 use crate::store::burst::Burst as Said;
 use crate::store::ledger::Ledger;
+
+/// A new role's first watch list may wait so long for what readers want: what is forgotten with it begins anew.
+const WANTS_WITHIN_MS: u64 = 3_000;
 
 /// Why the role cannot be played on as it was.
 #[derive(Debug)]
@@ -56,7 +60,13 @@ pub(super) struct Active {
     stale_entries: BTreeSet<SeriesKey>,
     gone_entries: BTreeSet<SeriesKey>,
     status: Option<FeedStatus>,
+    /// When the role began.
+    since: Mono,
+    /// When the engine first had a list in it.
+    list_at: Option<Mono>,
     universe: u64,
+    /// The series on the list that was written last.
+    listed: BTreeSet<SeriesKey>,
 }
 
 impl Active {
@@ -65,6 +75,7 @@ impl Active {
         ledger: Ledger,
         cache: Cache,
         series: BTreeMap<SeriesKey, SeriesEntry>,
+        since: Mono,
     ) -> Self {
         Self {
             grant,
@@ -76,7 +87,10 @@ impl Active {
             stale_entries: BTreeSet::new(),
             gone_entries: BTreeSet::new(),
             status: None,
+            since,
+            list_at: None,
             universe: 0,
+            listed: BTreeSet::new(),
         }
     }
 
@@ -94,9 +108,10 @@ impl Active {
             self.cache.take_technical(symbol, technical);
         }
         for (key, (result, occasion)) in burst.results {
-            if occasion == Occasion::FirstLive
-                && let Some(base) = Base::of(&result)
-            {
+            // The engine may know what was told of a series that was forgotten here meanwhile.
+            let begins = occasion == Occasion::FirstLive
+                || result.status == SeriesStatus::Live && self.ledger.base_of(&key).is_none();
+            if begins && let Some(base) = Base::of(&result) {
                 self.ledger.begin(&key, base);
                 self.stale_entries.insert(key.clone());
             }
@@ -120,7 +135,31 @@ impl Active {
         self.universe
     }
 
-    /// Writes the watch list for the hubs; what is not on it is forgotten.
+    /// Whether `list` is the engine's own by now. It has none before it has read what the exchange lists, and of what the
+    /// engine before it watched, that which readers want comes onto it once their wants were read anew.
+    pub(super) fn may_tell(
+        &mut self,
+        list: &WatchedSeries,
+        interest: &Interest,
+        now: Mono,
+    ) -> bool {
+        if list.series.is_empty() {
+            return false;
+        }
+        let list_at = *self.list_at.get_or_insert(now);
+        if self.universe > 0 || now.ms_since(list_at) >= WANTS_WITHIN_MS {
+            return true;
+        }
+        if interest.heard_at().is_none_or(|at| at < self.since) {
+            return false;
+        }
+        let wanted = interest.wanted(now);
+        let mut known = self.series.keys();
+        known.all(|key| list.series.contains(key) || !wanted.contains(&key.symbol))
+    }
+
+    /// Writes the watch list for the hubs; what is no longer on it is forgotten. What is written anew for another reason
+    /// forgets nothing: the engine may have begun meanwhile what comes onto the next list.
     pub(super) async fn watch_only(
         &mut self,
         watched: &WatchedSeries,
@@ -130,8 +169,9 @@ impl Active {
         let json = serde_json::to_string(watched).unwrap_or_default();
         link.set(keys::UNIVERSE, &json).await?;
         self.universe = version;
-        if !watched.series.is_empty() {
+        if watched.series != self.listed {
             self.forget(|key| !watched.series.contains(key));
+            self.listed.clone_from(&watched.series);
         }
         Ok(())
     }
@@ -312,5 +352,92 @@ impl Active {
         }
         self.unanswered.remove(0);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::{Interval, Symbol};
+    use crate::signal::{Epoch, Seq};
+    use crate::store::redis::cache::CacheSettings;
+    use crate::store::redis::grant::{EngineId, Term};
+
+    fn key(name: &str) -> SeriesKey {
+        SeriesKey::new(Symbol::parse(name).unwrap(), Interval::M15)
+    }
+
+    fn list(names: &[&str]) -> WatchedSeries {
+        WatchedSeries {
+            series: names.iter().map(|name| key(name)).collect(),
+            ..WatchedSeries::default()
+        }
+    }
+
+    /// A role that begins at 10 s, after one whose engine watched A and B.
+    fn active() -> Active {
+        let grant = Grant {
+            engine: EngineId::random(),
+            term: Term::new(2),
+        };
+        let settings = CacheSettings {
+            ttl_ms: 300_000,
+            interval_ms: 250,
+            primary: Interval::M15,
+        };
+        let entry = SeriesEntry {
+            status: SeriesStatus::Live,
+            change_seq: Seq::NONE,
+            base: None,
+        };
+        let series = [key("A"), key("B")].map(|key| (key, entry.clone()));
+        let ledger = Ledger::new(Epoch::new("e"));
+        Active::new(
+            grant,
+            ledger,
+            Cache::new(settings, 2),
+            BTreeMap::from(series),
+            at(10_000),
+        )
+    }
+
+    fn at(ms: u64) -> Mono {
+        Mono::from_ms(ms)
+    }
+
+    #[test]
+    fn the_first_list_of_a_role_waits_for_what_readers_want_and_not_for_ever() {
+        let mut active = active();
+        let interest = Interest::default();
+        let until = at(600_000);
+        interest.hear([], at(9_999));
+        let now = at(11_000);
+        assert!(!active.may_tell(&list(&[]), &interest, now), "nothing read");
+        assert!(
+            !active.may_tell(&list(&["A"]), &interest, now),
+            "not heard since"
+        );
+        interest.hear([(key("B"), until)], at(11_500));
+        let now = at(12_000);
+        assert!(
+            !active.may_tell(&list(&["A"]), &interest, now),
+            "B is on its way"
+        );
+        assert!(active.may_tell(&list(&["A", "B"]), &interest, now));
+        assert!(
+            active.may_tell(&list(&["B"]), &interest, now),
+            "nobody wants A"
+        );
+        assert!(!active.may_tell(&list(&["A"]), &interest, at(13_999)));
+        assert!(active.may_tell(&list(&["A"]), &interest, at(14_000)), "3 s");
+    }
+
+    #[test]
+    fn a_list_that_was_read_late_has_the_same_time_for_what_readers_want() {
+        let mut active = active();
+        let interest = Interest::default();
+        assert!(!active.may_tell(&list(&[]), &interest, at(30_000)));
+        assert!(!active.may_tell(&list(&["A"]), &interest, at(40_000)));
+        assert!(active.may_tell(&list(&["A"]), &interest, at(43_000)));
     }
 }

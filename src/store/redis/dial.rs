@@ -1,6 +1,6 @@
 //! Opening the reading side: subscribe first, then read the log and every result, so that nothing falls between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -216,6 +216,7 @@ async fn read_log(
         changes,
         series: series.collect(),
         results: Vec::new(),
+        tradable: BTreeSet::new(),
         at: TimeMs::default(),
     }))
 }

@@ -19,7 +19,7 @@ use super::shared::Shared;
 use super::wire::{Beat, Rev, WatchedSeries};
 use crate::backoff::Backoff;
 use crate::clock::{ExchangeClock, Mono};
-use crate::market::{SeriesKey, SeriesStatus};
+use crate::market::{SeriesKey, SeriesStatus, TimeMs};
 use crate::signal::{Change, Seq, SignalResult, StoreState};
 use crate::store::batch::{Batch, ResetReason, Write};
 use crate::store::mirror::{Heard, Loaded};
@@ -308,14 +308,8 @@ impl Follower {
                 }
                 let loaded = Loaded {
                     results: self.fresh(dialed.results),
-                    at: self
-                        .shared
-                        .view
-                        .published()
-                        .results
-                        .values()
-                        .next()
-                        .map_or(crate::clock::wall(), |result| result.event_time),
+                    tradable: self.watched.tradable.clone(),
+                    at: self.shown_at(),
                     ..loaded
                 };
                 let reset = std::mem::replace(&mut self.reset, ResetReason::LogLost);
@@ -336,6 +330,13 @@ impl Follower {
         });
         self.send(batch).await;
         self.tell_whether_away(Mono::now()).await;
+    }
+
+    /// When what is shown was computed.
+    fn shown_at(&self) -> TimeMs {
+        let published = self.shared.view.published();
+        let first = published.results.values().next();
+        first.map_or_else(crate::clock::wall, |result| result.event_time)
     }
 
     /// The active engine must know: what the log has lost may have been told by an engine that is no more.
@@ -469,8 +470,12 @@ impl Follower {
         let added: Vec<_> = now.difference(&before).cloned().collect();
         let removed: Vec<_> = before.difference(&now).cloned().collect();
         let changed = !added.is_empty() || !removed.is_empty();
+        let tradable = &self.watched.tradable;
+        // An engine that has just begun does not know it yet.
+        let is_other = !tradable.is_empty() && *tradable != *self.shared.view.published().tradable;
         Heard {
             symbols: changed.then_some((added, removed)),
+            tradable: is_other.then(|| Arc::new(tradable.clone())),
             ..Heard::default()
         }
     }

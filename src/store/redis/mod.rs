@@ -23,6 +23,7 @@ mod shared;
 mod silence;
 mod take_over;
 mod verbs;
+mod wants;
 mod wire;
 mod writer;
 
@@ -93,11 +94,11 @@ pub struct Part {
 impl RedisStore {
     /// A store that has read nothing yet; `follow` makes it begin.
     pub fn new(settings: RedisSettings) -> Self {
-        let view = Arc::new(MemoryStore::new(KEPT_CHANGES));
+        let view = MemoryStore::new(KEPT_CHANGES).wanted_for(settings.wanted_for);
         let name = EngineId::random();
         Self {
             answers: Arc::new(Answers::new(name.as_str())),
-            shared: Arc::new(Shared::new(settings, view, name)),
+            shared: Arc::new(Shared::new(settings, Arc::new(view), name)),
         }
     }
 
@@ -245,6 +246,9 @@ impl RedisStore {
             answers: self.answers.clone(),
             tasks: tasks.clone(),
         };
+        let interest = self.shared.view.interest().clone();
+        let share = wants::share(interest, self.shared.settings.clone(), tasks.clone());
+        tasks.spawn("redis interest", share);
         let shared = self.shared.clone();
         let follower = Follower::new(shared, dialer, readers, clock, arrivals, tasks.clone());
         tasks.spawn("redis follower", follower.run(arrived, words));

@@ -6,6 +6,8 @@ use std::time::Duration;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 
+use crate::store::WANTED_FOR;
+
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// How long sent bytes may stay without acknowledgement: a server that vanished is noticed without a probe.
 const USER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,6 +23,8 @@ pub struct RedisSettings {
     pub result_interval_ms: u64,
     /// How many replicas must have a change before it is told.
     pub wait_replicas: u8,
+    /// How long a want of this process' readers holds.
+    pub wanted_for: Duration,
 }
 
 /// A URL that says no Redis. It never shows the URL: a password may stand in it.
@@ -101,6 +105,7 @@ impl RedisSettings {
             cache_ttl_secs: 300,
             result_interval_ms: 250,
             wait_replicas: 0,
+            wanted_for: WANTED_FOR,
         }
     }
 

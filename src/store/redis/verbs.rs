@@ -1,6 +1,7 @@
 //! The few plain commands the store uses, each with its deadline.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use super::cache::CacheWrite;
 use super::connect::CommandLink;
@@ -8,6 +9,9 @@ use super::error::RedisError;
 use super::keys;
 use crate::market::Symbol;
 use crate::store::SavedScheduler;
+
+/// What an operator may order; what else stands there is none of our writing.
+const INTERVAL_MINUTES: RangeInclusive<u64> = 1..=1_440;
 
 /// How long an append waits for its replicas.
 const REPLICAS_WITHIN_MS: u64 = 1_000;
@@ -42,22 +46,7 @@ impl CommandLink {
     pub(super) async fn saved_scheduler(&mut self) -> Result<Option<SavedScheduler>, RedisError> {
         let command = redis::cmd("HGETALL").arg(keys::SCHEDULER).take();
         let fields: HashMap<String, String> = self.query("HGETALL", &command).await?;
-        let read = || {
-            let names = fields
-                .get("symbols")?
-                .split(',')
-                .filter(|name| !name.is_empty());
-            let symbols = names
-                .map(Symbol::parse)
-                .collect::<Result<Vec<_>, _>>()
-                .ok()?;
-            Some(SavedScheduler {
-                running: fields.get("running")?.parse().ok()?,
-                symbols: (!symbols.is_empty()).then_some(symbols),
-                interval_minutes: fields.get("interval_minutes")?.parse().ok()?,
-            })
-        };
-        let saved = read();
+        let saved = scheduler_of(&fields);
         if saved.is_none() && fields.contains_key("running") {
             tracing::warn!(
                 key = keys::SCHEDULER,
@@ -143,5 +132,43 @@ impl CommandLink {
             );
         }
         Ok(())
+    }
+}
+
+/// What the operator last wanted; none when it cannot be read.
+fn scheduler_of(fields: &HashMap<String, String>) -> Option<SavedScheduler> {
+    let names = fields.get("symbols")?.split(',');
+    let symbols = names
+        .filter(|name| !name.is_empty())
+        .map(Symbol::parse)
+        .collect::<Result<Vec<_>, _>>()
+        .ok()?;
+    let minutes = fields.get("interval_minutes")?.parse().ok()?;
+    Some(SavedScheduler {
+        running: fields.get("running")?.parse().ok()?,
+        symbols: (!symbols.is_empty()).then_some(symbols),
+        interval_minutes: INTERVAL_MINUTES.contains(&minutes).then_some(minutes)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saved_pace_no_operator_can_have_ordered_is_not_believed() {
+        let saved = |minutes: &str| {
+            let fields = [
+                ("running", "true"),
+                ("symbols", "BTCUSDT"),
+                ("interval_minutes", minutes),
+            ];
+            let owned = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            scheduler_of(&HashMap::from(owned)).map(|saved| saved.interval_minutes)
+        };
+        assert_eq!((saved("1"), saved("1440")), (Some(1), Some(1_440)));
+        for other in ["0", "1441", "18446744073709551615", "-5", "", "five"] {
+            assert_eq!(saved(other), None, "{other}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::market::{SeriesKey, TimeMs};
+use crate::market::{SeriesKey, Symbol, TimeMs};
 use crate::signal::{Epoch, FeedStatus, Seq, SignalResult};
 
 /// Which of two results is newer: the term of the engine that wrote it, then that engine's counter.
@@ -55,4 +55,7 @@ pub struct WatchedSeries {
     pub series: BTreeSet<SeriesKey>,
     /// What else the engine says of its contracts and itself: JSON of its own, opaque here.
     pub about: String,
+    /// Every perpetual the exchange trades; the store fills it in from `Write::Tradable`. Empty: not known.
+    #[serde(default)]
+    pub tradable: BTreeSet<Symbol>,
 }

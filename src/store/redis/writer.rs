@@ -2,6 +2,7 @@
 //! as a standby it lets the engine be silent; and where the program may go on from memory, it sends what the engine says
 //! to this process' own readers while Redis is away. It ends when its inbox is closed and empty.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::take_over;
 use super::wire::WatchedSeries;
 use crate::backoff::Backoff;
 use crate::clock::{ExchangeClock, Mono};
+use crate::market::Symbol;
 use crate::store::batch::{SavedScheduler, ToldOfAll, Voice, Write};
 
 /// A program that may go on from memory does so after Redis has been away for so long.
@@ -93,6 +95,8 @@ pub(super) struct Writer {
     /// What the operator wants, and whether Redis has it.
     scheduler: Option<SavedScheduler>,
     scheduler_unsaved: bool,
+    /// What the exchange trades, as our engine last said.
+    tradable: Arc<BTreeSet<Symbol>>,
 }
 
 impl Writer {
@@ -113,6 +117,7 @@ impl Writer {
             universe: 0,
             scheduler: None,
             scheduler_unsaved: false,
+            tradable: Arc::default(),
         }
     }
 
@@ -133,7 +138,6 @@ impl Writer {
                 Ok(()) = self.desk.lease.changed() => {}
                 Ok(()) = self.desk.universe.changed() => {
                     self.universe += 1;
-                    self.beat_at = Mono::now(); // hubs hear of it by the beat
                 }
                 () = shared.lost_tail.notified() => self.look_at_lost_tail(),
                 () = tokio::time::sleep(pause) => {}
@@ -172,6 +176,10 @@ impl Writer {
                     self.scheduler = Some(saved);
                     self.scheduler_unsaved = true;
                 }
+                Write::Tradable(tradable) => {
+                    self.note_tradable(&tradable);
+                    said.push(Write::Tradable(tradable));
+                }
                 said_now @ (Write::Change(_)
                 | Write::Result { .. }
                 | Write::Technical { .. }
@@ -191,6 +199,14 @@ impl Writer {
                 }
             }
             Role::Alone => self.tell_mirror(Word::Local(said)).await,
+        }
+    }
+
+    /// What the exchange trades goes to the hubs beside the watch list.
+    fn note_tradable(&mut self, tradable: &Arc<BTreeSet<Symbol>>) {
+        if *tradable != self.tradable {
+            self.tradable = tradable.clone();
+            self.universe += 1;
         }
     }
 
@@ -261,9 +277,16 @@ impl Writer {
                 none.insert(CommandLink::open(settings).await?)
             }
         };
-        if active.universe() != self.universe {
-            let watched = self.desk.universe.borrow().clone();
-            active.watch_only(&watched, self.universe, link).await?;
+        if active.universe() != self.universe && self.heard_turn {
+            let list = self.desk.universe.borrow().clone();
+            if active.may_tell(&list, self.desk.shared.view.interest(), now) {
+                let watched = WatchedSeries {
+                    tradable: (*self.tradable).clone(),
+                    ..(*list).clone()
+                };
+                active.watch_only(&watched, self.universe, link).await?;
+                self.beat_at = now; // hubs hear of it by the beat
+            }
         }
         if let Some(saved) = self.scheduler.as_ref().filter(|_| self.scheduler_unsaved) {
             link.save_scheduler(saved).await?;
@@ -335,7 +358,7 @@ impl Writer {
             },
             term.get(),
         );
-        let active = Active::new(grant, log.ledger, cache, log.series);
+        let active = Active::new(grant, log.ledger, cache, log.series, now);
         self.owes_return |= matches!(self.role, Role::Alone);
         self.role = Role::Active(Box::new(active));
         self.desk.shared.active.send_replace(true);

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use hamacast::clock::ExchangeClock;
 use hamacast::exchange::binance::{Binance, BinanceSettings, Times};
-use hamacast::exchange::{Advice, CandleRequest, ContractKind, ContractStatus, ExchangeError};
+use hamacast::exchange::{
+    Advice, CandleRequest, ContractKind, ContractStatus, ExchangeError, Proof,
+};
 use hamacast::market::{Candle, OpenTime, TimeMs};
+use hamacast::tasks::Tasks;
 
 use super::script::{Answer, HttpScript};
 use super::{NOW, OPEN_MS, clock, key, times, within};
@@ -34,6 +37,7 @@ fn last(limit: u16) -> CandleRequest {
         from: None,
         until: OpenTime::from_ms(OPEN_MS - MINUTE_MS),
         limit,
+        proof: Proof::Clock,
     }
 }
 
@@ -337,7 +341,7 @@ async fn h01_what_is_not_closed_or_makes_no_sense_is_never_asked() {
 #[tokio::test]
 async fn h33_one_unknown_word_or_bad_row_costs_no_other_contract() {
     use ContractKind::{Other, Perpetual};
-    use ContractStatus::{Other as Ended, Pending, Trading};
+    use ContractStatus::{Ended, Other as Unknown, Pending, Trading};
     let contract = |name: &str, kind: &str, status: &str| {
         format!(
             r#"{{"symbol":"{name}","contractType":"{kind}","status":"{status}","baseAsset":"B","quoteAsset":"USDT",
@@ -350,7 +354,8 @@ async fn h33_one_unknown_word_or_bad_row_costs_no_other_contract() {
         contract("NEWUSDT", "PERPETUAL", "PENDING_TRADING"),
         contract("XAUUSDT", "TRADIFI_PERPETUAL", "TRADING"),
         contract("BTCUSDT_261225", "CURRENT_QUARTER", "TRADING"),
-        contract("OMGUSDT", "PERPETUAL", "A_NEW_STATUS"),
+        contract("OMGUSDT", "PERPETUAL", "SETTLING"),
+        contract("MOONUSDT", "PERPETUAL", "A_NEW_STATUS"),
         contract("bad name", "PERPETUAL", "TRADING"),
         r#"{"symbol":7}"#.into(),
         contract("币安人生USDT", "PERPETUAL", "TRADING").replace("0.10", "x"),
@@ -358,7 +363,7 @@ async fn h33_one_unknown_word_or_bad_row_costs_no_other_contract() {
     let body = format!(r#"{{"timezone":"UTC","symbols":[{}]}}"#, listed.join(","));
     let server = HttpScript::start(vec![Answer::ok(&body)]).await;
     let contracts = binance(&server.url).contracts().await.unwrap();
-    assert_eq!((contracts.rows.len(), contracts.skipped), (6, 2));
+    assert_eq!((contracts.rows.len(), contracts.skipped), (7, 2));
     let seen: Vec<_> = contracts
         .rows
         .iter()
@@ -372,6 +377,7 @@ async fn h33_one_unknown_word_or_bad_row_costs_no_other_contract() {
             (Other, Trading, Some(0.1)),
             (Other, Trading, Some(0.1)),
             (Perpetual, Ended, Some(0.1)),
+            (Perpetual, Unknown, Some(0.1)),
             (Perpetual, Trading, None),
         ]
     );
@@ -435,4 +441,44 @@ async fn the_time_tells_whether_the_exchange_is_simulated_and_how_fast() {
     assert_eq!((simulated.speed, simulated.simulated), (60.0, true));
     assert!(binance.server_time().await.is_err());
     assert!(binance.server_time().await.is_err());
+}
+
+#[tokio::test]
+async fn h31_a_refusal_holds_before_its_body_has_come() {
+    let head = "HTTP/1.1 451 X\r\nContent-Length: 9\r\n\r\n".to_owned();
+    let server = HttpScript::start(vec![Answer::raw(head, b"").then_hang()]).await;
+    let binance = binance(&server.url);
+    let asking = binance.clone();
+    let tasks = Tasks::new();
+    tasks.spawn_short("who is refused", async move {
+        let _refused = asking.candles(&last(3)).await;
+    });
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    let held = async {
+        while binance.refusal().is_none() {
+            tick.tick().await;
+        }
+        binance.candles(&last(3)).await.unwrap_err()
+    };
+    let error = within("a refusal", held).await;
+    assert_eq!(error.advice(), Advice::AskTheOperator);
+    assert_eq!(server.asked().len(), 1, "one was sent");
+}
+
+#[tokio::test]
+async fn h09_no_request_follows_one_that_timed_out_on_its_connection() {
+    let silent = Answer::raw(String::new(), b"").then_hang();
+    let server = HttpScript::start(vec![silent, Answer::ok(&rows(3))]).await;
+    let hasty = Times {
+        answer: Duration::from_millis(200),
+        ..times()
+    };
+    let hasty = with(&server.url, hasty, clock());
+    let error = within("an error", hasty.candles(&last(3))).await;
+    assert!(
+        matches!(error, Err(ExchangeError::TimedOut { .. })),
+        "{error:?}"
+    );
+    let answer = within("an answer", hasty.candles(&last(3))).await;
+    assert_eq!(answer.unwrap().len(), 3);
 }

@@ -194,13 +194,7 @@ impl Peer {
     pub(super) async fn request(&mut self) -> Asked {
         loop {
             if let Message::Text(text) = self.frame().await {
-                let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-                let names = json["params"].as_array().unwrap().iter();
-                return Asked {
-                    method: json["method"].as_str().unwrap().into(),
-                    names: names.map(|name| name.as_str().unwrap().into()).collect(),
-                    id: json["id"].as_u64().unwrap(),
-                };
+                return read_request(&text);
             }
         }
     }
@@ -208,9 +202,14 @@ impl Peer {
     /// Accepts the next request.
     pub(super) async fn acknowledge(&mut self) -> Asked {
         let asked = self.request().await;
+        self.accept_request(&asked).await;
+        asked
+    }
+
+    /// Accepts what was asked.
+    pub(super) async fn accept_request(&mut self, asked: &Asked) {
         self.say(&format!(r#"{{"result":null,"id":{}}}"#, asked.id))
             .await;
-        asked
     }
 
     /// The next frame of any kind.
@@ -219,6 +218,13 @@ impl Peer {
             .await
             .unwrap()
             .unwrap()
+    }
+
+    /// The next frame of any kind, none when the connection has ended.
+    pub(super) async fn frame_or_end(&mut self) -> Option<Message> {
+        within("a frame or the end", self.socket.next())
+            .await
+            .and_then(Result::ok)
     }
 
     pub(super) async fn say(&mut self, text: &str) {
@@ -235,5 +241,16 @@ impl Peer {
             reason: reason.into(),
         };
         self.socket.close(Some(frame)).await.unwrap();
+    }
+}
+
+/// What a text of the client asks for.
+pub(super) fn read_request(text: &str) -> Asked {
+    let json: serde_json::Value = serde_json::from_str(text).unwrap();
+    let names = json["params"].as_array().unwrap().iter();
+    Asked {
+        method: json["method"].as_str().unwrap().into(),
+        names: names.map(|name| name.as_str().unwrap().into()).collect(),
+        id: json["id"].as_u64().unwrap(),
     }
 }

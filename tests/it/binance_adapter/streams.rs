@@ -1,101 +1,17 @@
 //! Streams: what is delivered, what is dropped, and how connections are kept.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hamacast::clock::ExchangeClock;
 use hamacast::exchange::binance::{Binance, BinanceSettings, Times};
-use hamacast::exchange::{Advice, FeedEvent, FeedQueue, Streams, feed_queue};
-use hamacast::market::{SeriesKey, TimeMs};
-use hamacast::tasks::Tasks;
+use hamacast::exchange::{Advice, FeedEvent};
+use hamacast::market::TimeMs;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
+use super::client::{Client, closed_event, event};
 use super::script::StreamScript;
 use super::{NOW, OPEN_MS, clock, key, keys, times, within};
-
-/// The adapter's streams and what comes out of them.
-struct Client {
-    streams: Streams,
-    queue: FeedQueue,
-    read: VecDeque<FeedEvent>,
-    tasks: Tasks,
-    clock: ExchangeClock,
-}
-
-impl Client {
-    fn start(server: &StreamScript, watched: BTreeSet<SeriesKey>) -> Self {
-        Self::start_with(times(), server, watched)
-    }
-
-    fn start_with(times: Times, server: &StreamScript, watched: BTreeSet<SeriesKey>) -> Self {
-        let clock = clock();
-        let settings = BinanceSettings {
-            ws_url: server.url.clone(),
-            times,
-            ..BinanceSettings::default()
-        };
-        let tasks = Tasks::new();
-        let (feed, queue) = feed_queue();
-        let binance = Binance::new(&settings, clock.clone()).unwrap();
-        let streams = binance.streams(&tasks, feed);
-        streams.set(watched);
-        Self {
-            streams,
-            queue,
-            read: VecDeque::new(),
-            tasks,
-            clock,
-        }
-    }
-
-    async fn next(&mut self) -> FeedEvent {
-        while self.read.is_empty() {
-            let batch = within("a batch", self.queue.next_batch()).await;
-            self.read.extend(batch.expect("the feed goes on"));
-        }
-        self.read.pop_front().unwrap()
-    }
-
-    async fn expect_up(&mut self) -> Vec<SeriesKey> {
-        match self.next().await {
-            FeedEvent::Up { keys, .. } => keys.to_vec(),
-            other => panic!("up expected, came {other:?}"),
-        }
-    }
-
-    async fn expect_down(&mut self) -> (String, Option<u16>) {
-        match self.next().await {
-            FeedEvent::Down {
-                reason, code, keys, ..
-            } => {
-                assert_eq!(*keys, [key("BTCUSDT")]);
-                (reason, code)
-            }
-            other => panic!("down expected, came {other:?}"),
-        }
-    }
-
-    async fn expect_close_of(&mut self, name: &str) {
-        match self.next().await {
-            FeedEvent::Closed { key: closed, .. } => assert_eq!(closed, key(name)),
-            other => panic!("a closed candle expected, came {other:?}"),
-        }
-    }
-}
-
-/// An event as the exchange sends it.
-fn event(name: &str, open_ms: i64, event_ms: i64, closed: bool) -> String {
-    let lower = name.to_ascii_lowercase();
-    let close_ms = open_ms + 59_999;
-    format!(
-        r#"{{"stream":"{lower}@kline_1m","data":{{"e":"kline","E":{event_ms},"s":"{name}","k":{{"t":{open_ms},"T":{close_ms},"s":"{name}","i":"1m","f":8153670676,"L":8153673404,"o":"83070.80","c":"83142.90","h":"83143.00","l":"83070.70","v":"86.568","n":2723,"x":{closed},"q":"7193689.13750","V":"55.410","Q":"4604044.96780","B":"0"}}}}}}"#
-    )
-}
-
-fn closed_event(name: &str) -> String {
-    event(name, OPEN_MS - 60_000, OPEN_MS + 20, true)
-}
 
 #[tokio::test]
 async fn h08_a_subscribed_series_delivers_open_and_closed_candles_from_below_market() {
@@ -105,7 +21,8 @@ async fn h08_a_subscribed_series_delivers_open_and_closed_candles_from_below_mar
     assert_eq!(peer.path, "/market/stream");
     let asked = peer.acknowledge().await;
     assert_eq!(asked.method, "SUBSCRIBE");
-    assert_eq!(asked.names, ["btcusdt@kline_1m", "币安人生usdt@kline_1m"]);
+    let names = ["!contractInfo", "btcusdt@kline_1m", "币安人生usdt@kline_1m"];
+    assert_eq!(asked.names, names);
     assert_eq!(client.expect_up().await.len(), 2);
     peer.say(&event("BTCUSDT", OPEN_MS, NOW.ms(), false)).await;
     let FeedEvent::Open {
@@ -120,6 +37,25 @@ async fn h08_a_subscribed_series_delivers_open_and_closed_candles_from_below_mar
     assert_eq!((candle.open_time.ms(), candle.close), (OPEN_MS, 83_142.9));
     peer.say(&closed_event("币安人生USDT")).await;
     client.expect_close_of("币安人生USDT").await;
+}
+
+#[tokio::test]
+async fn h24_news_of_contracts_are_told_and_those_of_another_market_are_not() {
+    let server = StreamScript::start().await;
+    let mut client = Client::start(&server, keys(&["BTCUSDT"]));
+    let mut peer = server.accept_subscribed().await;
+    client.expect_up().await;
+    let news = r#"{"stream":"!contractInfo","data":{"e":"contractInfo","E":1791383650000,"s":"IOTAUSDT","ct":"PERPETUAL","dt":4133404800000,"ot":1569398400000,"cs":"SETTLING","st":1}}"#;
+    peer.say(&news.replace(r#""st":1"#, r#""st":2"#)).await;
+    peer.say(&closed_event("BTCUSDT")).await;
+    client.expect_close_of("BTCUSDT").await;
+    peer.say(news).await;
+    let told = FeedEvent::Listing {
+        symbol: "IOTAUSDT".into(),
+        status: "SETTLING".into(),
+    };
+    assert_eq!(client.next().await, told);
+    assert_eq!(client.streams.counts().bad(), 0);
 }
 
 #[tokio::test]
@@ -173,6 +109,8 @@ async fn a_quiet_market_with_answered_pings_is_no_dead_connection() {
     let mut client = Client::start_with(hasty, &server, keys(&["BTCUSDT"]));
     let mut peer = server.accept_subscribed().await;
     client.expect_up().await;
+    peer.say(&event("BTCUSDT", OPEN_MS, NOW.ms(), false)).await;
+    assert!(matches!(client.next().await, FeedEvent::Open { .. }));
     let mut pings = 0;
     while pings < 8 {
         pings += u32::from(matches!(peer.frame().await, Message::Ping(_)));
@@ -260,6 +198,7 @@ async fn series_come_and_go_on_a_living_connection() {
         (joined.method.as_str(), joined.names),
         ("SUBSCRIBE", vec!["xrpusdt@kline_1m".to_owned()])
     );
+    assert_eq!(client.expect_left().await, [key("ETHUSDT")]);
     assert_eq!(client.expect_up().await, [key("XRPUSDT")]);
     peer.say(&closed_event("ETHUSDT")).await; // given up: no longer ours
     peer.say(&closed_event("XRPUSDT")).await;
@@ -274,6 +213,8 @@ async fn series_come_and_go_on_a_living_connection() {
             other => assert!(other.is_ping(), "{other:?}"),
         }
     }
+    let all = [key("BTCUSDT"), key("XRPUSDT")];
+    assert_eq!(client.expect_left().await, all, "with its connection");
     client.streams.set(keys(&["ETHUSDT"]));
     let _peer = server.accept_subscribed().await;
     assert_eq!(client.expect_up().await, [key("ETHUSDT")]);
@@ -295,7 +236,7 @@ async fn h14_many_series_are_divided_over_connections_of_two_hundred() {
         up.extend(client.expect_up().await);
     }
     sizes.sort_unstable();
-    assert_eq!(sizes, [50, 200, 200]);
+    assert_eq!(sizes, [51, 200, 200], "news of contracts are a name too");
     assert_eq!(up, watched);
 }
 

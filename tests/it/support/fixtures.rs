@@ -104,6 +104,20 @@ pub(crate) fn status(feed: FeedState) -> FeedStatus {
     }
 }
 
+/// What the exchange trades.
+pub(crate) fn tradable(names: &[&str]) -> Write {
+    let symbols = names.iter().map(|name| Symbol::parse(name).unwrap());
+    Write::Tradable(std::sync::Arc::new(symbols.collect()))
+}
+
+/// The first live result of a series.
+pub(crate) fn first_live(result: SignalResult) -> Write {
+    Write::Result {
+        result: Box::new(result),
+        occasion: Occasion::FirstLive,
+    }
+}
+
 /// An ordinary result.
 pub(crate) fn update(result: SignalResult) -> Write {
     Write::Result {

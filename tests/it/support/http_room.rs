@@ -9,7 +9,9 @@ use hamacast::clock::{ExchangeClock, Mono};
 use hamacast::engine::{
     Chart, EngineHandle, EngineInfo, Order, SchedulerInfo, Universe, WatchedContract,
 };
-use hamacast::http::{CompatCache, HttpSettings, HttpState, Limits, RedisNeed, router, serve};
+use hamacast::http::{
+    CompatCache, HttpSettings, HttpState, Limits, RedisNeed, TrustedProxies, router, serve,
+};
 use hamacast::hub::{Hub, HubSettings};
 use hamacast::market::{Interval, OpenTime, SeriesKey, Symbol, TimeMs};
 use hamacast::signal::{
@@ -40,7 +42,7 @@ pub(crate) struct Room {
     universe: watch::Sender<Arc<Universe>>,
     idle_handles: usize,
     readers: Mutex<Vec<mpsc::Sender<Arc<Batch>>>>,
-    _info: watch::Sender<EngineInfo>,
+    pub info: watch::Sender<EngineInfo>,
 }
 
 impl Room {
@@ -51,6 +53,29 @@ impl Room {
 
     /// As `start`, for pages of these origins beside our own.
     pub(crate) async fn start_for(origins: &[&str]) -> Self {
+        Self::start_as(settings(origins)).await
+    }
+
+    /// As `start`; a call waits so long for the first result of what it has watched.
+    pub(crate) async fn start_hasty(first_result_within: Duration) -> Self {
+        let settings = HttpSettings {
+            first_result_within,
+            ..settings(&[])
+        };
+        Self::start_as(settings).await
+    }
+
+    /// As `start_hasty`, behind proxies on this machine that are trusted.
+    pub(crate) async fn start_behind_proxies(first_result_within: Duration) -> Self {
+        let settings = HttpSettings {
+            first_result_within,
+            trusted_proxies: TrustedProxies(vec![("127.0.0.1".parse().unwrap(), 32)]),
+            ..settings(&[])
+        };
+        Self::start_as(settings).await
+    }
+
+    async fn start_as(settings: HttpSettings) -> Self {
         let tasks = Tasks::new();
         let memory = Arc::new(MemoryStore::new(20));
         let store = Store::Memory(memory.clone());
@@ -71,7 +96,8 @@ impl Room {
             asked,
             clock.clone(),
         );
-        let hub_settings = HubSettings::new(INTERVALS.to_vec());
+        let mut hub_settings = HubSettings::new(INTERVALS.to_vec());
+        hub_settings.limits.max_watched = 30;
         let (hub, readers) = Hub::start(hub_settings, &store, &clock, &tasks);
         let draining = CancellationToken::new();
         let state = HttpState {
@@ -79,7 +105,7 @@ impl Room {
             engine,
             compat: CompatCache::default(),
             hub: Some(hub),
-            settings: Arc::new(settings(origins)),
+            settings: Arc::new(settings),
             tasks: tasks.clone(),
             draining: draining.clone(),
             started: Mono::now(),
@@ -98,7 +124,7 @@ impl Room {
             idle_handles: universe.receiver_count(),
             universe,
             readers: Mutex::new(readers),
-            _info: info,
+            info,
         }
     }
 
@@ -211,10 +237,12 @@ impl Room {
     }
 }
 
+/// A client that opens a connection for each request: a kept one may be closed at the very moment of the next request.
 pub(crate) fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(0)
         .no_proxy()
         .gzip(false)
         .build()
@@ -239,6 +267,8 @@ fn settings(origins: &[&str]) -> HttpSettings {
         redis: RedisNeed::None,
         start_disabled: false,
         max_watched: 600,
+        first_result_within: Duration::from_secs(5),
+        trusted_proxies: TrustedProxies::default(),
         admin_token: None,
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use hamacast::clock::ExchangeClock;
-use hamacast::hub::{Connecting, Form, Hub, HubSettings, Tables};
+use hamacast::hub::{Asker, Connecting, Form, Hub, HubSettings, Tables};
 use hamacast::market::{Interval, OpenTime, SeriesStatus};
 use hamacast::signal::{ChangeBody, Recommendation, SignalResult, Source};
 use hamacast::store::{Batch, Store, Write};
@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -134,6 +135,20 @@ impl TestHub {
         Client::over(socket, path).await
     }
 
+    /// As `client`, from another address than this machine's.
+    pub(crate) async fn client_from(&self, address: &str, path: &str) -> Client {
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        let mut request = format!("ws://localhost{path}")
+            .into_client_request()
+            .unwrap();
+        let headers = request.headers_mut();
+        headers.insert("x-asker", address.parse().unwrap());
+        let (socket, _) = tokio_tungstenite::client_async(request, socket)
+            .await
+            .unwrap();
+        Client { socket, next_id: 0 }
+    }
+
     /// A socket behind its handshake, for bytes no client library would send.
     pub(crate) async fn bare(&self, path: &str) -> TcpStream {
         let mut socket = TcpStream::connect(self.address).await.unwrap();
@@ -231,9 +246,18 @@ async fn upgrade(mut socket: TcpStream, peer: SocketAddr, hub: Hub) {
     let connecting = Connecting {
         mode,
         streams: streams.map(str::to_owned).collect(),
+        asker: asker(&text),
         peer: peer.ip(),
     };
     hub.accept(socket, rest, connecting);
+}
+
+/// This machine, or the address a header names.
+fn asker(head: &str) -> Asker {
+    let named = head.lines().find_map(|line| line.strip_prefix("x-asker: "));
+    named.map_or(Asker::Exempt, |address| {
+        Asker::Address(address.parse().unwrap())
+    })
 }
 
 /// A client that speaks the feed's JSON.
@@ -280,8 +304,13 @@ impl Client {
         }
     }
 
-    /// The next message that is no heartbeat.
+    /// The next message that is no heartbeat. Heartbeats keep nobody waiting for ever.
     pub(crate) async fn next_item(&mut self) -> Value {
+        let item = tokio::time::timeout(PATIENCE, self.after_heartbeats()).await;
+        item.expect("more than heartbeats within 20 s")
+    }
+
+    async fn after_heartbeats(&mut self) -> Value {
         loop {
             let item = self.next().await;
             let kind = item.get("data").unwrap_or(&item).get("type");

@@ -71,6 +71,24 @@ pub(crate) struct Puppet {
 
 impl Puppet {
     pub(crate) fn engine(settings: RedisSettings, fallback: Fallback) -> Self {
+        let engine = Self::unread_engine(settings, fallback);
+        engine.watch(series());
+        engine
+    }
+
+    /// What is watched from now on.
+    pub(crate) fn watch(&self, series: impl IntoIterator<Item = SeriesKey>) {
+        let watched = WatchedSeries {
+            series: series.into_iter().collect::<BTreeSet<_>>(),
+            about: String::new(),
+            ..WatchedSeries::default()
+        };
+        let ties = self.ties.as_ref().unwrap();
+        ties.watched.send_replace(Arc::new(watched));
+    }
+
+    /// As `engine`, before it has read what the exchange lists.
+    pub(crate) fn unread_engine(settings: RedisSettings, fallback: Fallback) -> Self {
         let tasks = Tasks::new();
         let store = RedisStore::new(settings);
         let (reader, batches) = mpsc::channel(10_000);
@@ -81,11 +99,6 @@ impl Puppet {
             fallback,
         };
         let ties = store.join(part, inbox, vec![reader], &clock, &tasks);
-        let watched = WatchedSeries {
-            series: series().into_iter().collect::<BTreeSet<_>>(),
-            about: String::new(),
-        };
-        ties.watched.send_replace(Arc::new(watched));
         Self {
             store,
             _batches: batches,

@@ -6,16 +6,26 @@ use std::time::Duration;
 use tokio_tungstenite::tungstenite::{self, http::StatusCode};
 
 use super::Times;
+use crate::exchange::WayError;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
-    /// No socket, no TLS, no handshake.
+    /// No socket.
+    #[error("no connection: {0}")]
+    NoWay(#[source] WayError),
+    /// No TLS, no handshake.
     #[error("no connection: {0}")]
     Connect(#[source] Box<tungstenite::Error>),
     /// The handshake was answered with an HTTP status instead.
-    #[error("handshake refused with {0}{hint}", hint = hint(*.0))]
+    #[error("handshake refused with {0}")]
     Handshake(StatusCode),
+    /// 403 or 451.
+    #[error("handshake refused with {status} (region or proxy): set PROXY_URL, or another proxy")]
+    NotServed { status: u16, again_in: Duration },
+    /// Nothing was sent because of a 403 or 451 before.
+    #[error("refused with {status} before (region or proxy): set PROXY_URL, or another proxy")]
+    Held { status: u16, again_in: Duration },
     /// The handshake took too long.
     #[error("no handshake within {0:?}")]
     HandshakeTimedOut(Duration),
@@ -28,25 +38,18 @@ pub(super) enum Lost {
     /// Nothing was heard for so long.
     #[error("no frame of any kind for {0:?}")]
     Silent(Duration),
+    /// Subscriptions are acknowledged, and no candle comes (hazards 7, 8, 10).
+    #[error("acknowledged, but no candle for {0:?}")]
+    Deaf(Duration),
     /// A subscription was not answered.
     #[error("no answer to a subscription within {0:?}")]
     Unanswered(Duration),
-    /// A subscription was refused.
-    #[error("subscription refused with code {code}: {message}")]
-    Refused { code: i64, message: String },
     /// Our own message could not be sent.
     #[error("a message could not be sent within {0:?}")]
     Stuck(Duration),
     /// The engine has not read for so long that it cannot even be told that we are up.
     #[error("the engine does not read")]
     EngineBehind,
-}
-
-fn hint(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        403 | 451 => " (region or proxy): set PROXY_URL",
-        _ => "",
-    }
 }
 
 impl Lost {
@@ -61,13 +64,16 @@ impl Lost {
     pub(super) fn code(&self) -> Option<u16> {
         match self {
             Self::Closed { code, .. } => *code,
-            Self::Connect(_)
+            Self::NoWay(_)
+            | Self::NotServed { .. }
+            | Self::Held { .. }
+            | Self::Connect(_)
             | Self::Handshake(_)
             | Self::HandshakeTimedOut(_)
             | Self::Broken(_)
             | Self::Silent(_)
+            | Self::Deaf(_)
             | Self::Unanswered(_)
-            | Self::Refused { .. }
             | Self::Stuck(_)
             | Self::EngineBehind => None,
         }
@@ -76,14 +82,16 @@ impl Lost {
     /// How long nothing was heard, when that is why; else zero.
     pub(super) fn silent_for(&self) -> Duration {
         match self {
-            Self::Silent(silence) => *silence,
-            Self::Connect(_)
+            Self::Silent(silence) | Self::Deaf(silence) => *silence,
+            Self::NoWay(_)
+            | Self::NotServed { .. }
+            | Self::Held { .. }
+            | Self::Connect(_)
             | Self::Handshake(_)
             | Self::HandshakeTimedOut(_)
             | Self::Closed { .. }
             | Self::Broken(_)
             | Self::Unanswered(_)
-            | Self::Refused { .. }
             | Self::Stuck(_)
             | Self::EngineBehind => Duration::ZERO,
         }
@@ -91,7 +99,17 @@ impl Lost {
 
     /// Whether we broke a rule of the exchange: a fault of ours, worth an alarm.
     pub(super) fn is_our_fault(&self) -> bool {
-        self.code() == Some(1008) || matches!(self, Self::Refused { .. })
+        self.code() == Some(1008)
+    }
+
+    /// Whether nothing was tried, since a refusal stands.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self, Self::Held { .. } | Self::NoWay(WayError::Held { .. }))
+    }
+
+    /// Whether candles did not come, though all else was well.
+    pub(super) fn is_deafness(&self) -> bool {
+        matches!(self, Self::Deaf(_))
     }
 
     /// The least wait before the next try.
@@ -100,18 +118,59 @@ impl Lost {
             return times.after_policy;
         }
         match self {
-            // 403, 451, 429, 418: asking again soon changes nothing and may be punished (hazard 31).
+            Self::NotServed { again_in, .. }
+            | Self::Held { again_in, .. }
+            | Self::NoWay(WayError::Held { again_in, .. }) => *again_in,
+            // 429, 418: asking again soon changes nothing and may be punished (hazard 31).
             Self::Handshake(status) if status.is_client_error() => times.reconnect.1,
-            Self::Handshake(_)
+            // A password the proxy refuses is not to be tried every second.
+            Self::NoWay(WayError::Proxy { fault, .. }) if fault.needs_a_person() => {
+                times.after_refusal
+            }
+            Self::NoWay(_)
+            | Self::Handshake(_)
             | Self::Connect(_)
             | Self::HandshakeTimedOut(_)
             | Self::Closed { .. }
             | Self::Broken(_)
             | Self::Silent(_)
+            | Self::Deaf(_)
             | Self::Unanswered(_)
-            | Self::Refused { .. }
             | Self::Stuck(_)
             | Self::EngineBehind => Duration::ZERO,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h12_no_end_is_final_and_a_broken_rule_and_a_refused_handshake_wait_longer() {
+        let times = Times::default();
+        let closed = |code| Lost::Closed {
+            code,
+            reason: String::new(),
+        };
+        for code in [
+            Some(1000),
+            Some(1001),
+            Some(1006),
+            Some(1011),
+            Some(1012),
+            None,
+        ] {
+            assert_eq!(closed(code).least_wait(&times), Duration::ZERO, "{code:?}");
+            assert!(!closed(code).is_our_fault());
+        }
+        let policy = closed(Some(1008));
+        assert!(policy.is_our_fault() && policy.least_wait(&times) == times.after_policy);
+        for status in [403, 418, 429, 451] {
+            let refused = Lost::Handshake(StatusCode::from_u16(status).unwrap());
+            assert_eq!(refused.least_wait(&times), times.reconnect.1, "{status}");
+        }
+        let overloaded = Lost::Handshake(StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(overloaded.least_wait(&times), Duration::ZERO);
     }
 }

@@ -13,8 +13,18 @@ pub(super) enum Message<'a> {
     Candle(CandleFrame<'a>),
     /// The request numbered `id` was accepted; that proves no delivery (hazard 7).
     Accepted { id: u64 },
-    /// A request was refused.
-    Refused { code: i64, message: String },
+    /// A request was refused, the one numbered `id` if it says so.
+    Refused {
+        id: Option<u64>,
+        code: i64,
+        message: String,
+    },
+    /// News of a contract: listed, settled, brackets changed.
+    Listing { symbol: String, status: String },
+    /// News of a contract of another market, which shares this stream since 2026-06-30 (hazard 26).
+    ElsewhereListed,
+    /// The exchange is about to close this connection. Documented for its other streams only.
+    Shutdown,
 }
 
 /// `{"stream":..,"data":{..}}`.
@@ -62,6 +72,25 @@ pub(super) struct WireCandle<'a> {
     pub(super) closed: bool,
 }
 
+/// Any event, wrapped or not, as far as its kind.
+#[derive(Debug, Deserialize)]
+struct Any {
+    e: Option<String>,
+    data: Option<Notice>,
+    event: Option<Notice>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Notice {
+    e: String,
+    #[serde(default)]
+    s: String,
+    #[serde(default)]
+    cs: String,
+    /// The market: 2 is COIN-M.
+    st: Option<u8>,
+}
+
 #[derive(Debug, Deserialize)]
 struct Reply {
     id: Option<u64>,
@@ -77,20 +106,51 @@ struct ReplyError {
 
 /// Reads a frame.
 pub(super) fn read(text: &str) -> Result<Message<'_>, serde_json::Error> {
-    if memmem::find(text.as_bytes(), b"\"stream\"").is_some() {
-        return serde_json::from_str(text).map(Message::Candle);
+    let is_wrapped = memmem::find(text.as_bytes(), b"\"stream\"").is_some();
+    if is_wrapped && let Ok(candle) = serde_json::from_str(text) {
+        return Ok(Message::Candle(candle));
+    }
+    if let Some(notice) = notice(text)? {
+        return Ok(notice);
     }
     let reply: Reply = serde_json::from_str(text)?;
     match reply {
         Reply {
-            error: Some(error), ..
+            id,
+            error: Some(error),
         } => Ok(Message::Refused {
+            id,
             code: error.code,
             message: error.msg.chars().take(200).collect(),
         }),
         Reply { id: Some(id), .. } => Ok(Message::Accepted { id }),
         Reply { id: None, .. } => Err(serde::de::Error::custom("neither a candle nor an answer")),
     }
+}
+
+/// What is neither a candle nor an answer, where we know its kind.
+fn notice(text: &str) -> Result<Option<Message<'static>>, serde_json::Error> {
+    let any: Any = serde_json::from_str(text)?;
+    if any.e.as_deref() == Some("serverShutdown") {
+        return Ok(Some(Message::Shutdown));
+    }
+    let Some(notice) = any.data.or(any.event) else {
+        return Ok(None);
+    };
+    Ok(match notice.e.as_str() {
+        "serverShutdown" => Some(Message::Shutdown),
+        "contractInfo" if notice.st == Some(2) => Some(Message::ElsewhereListed),
+        "contractInfo" => Some(Message::Listing {
+            symbol: short(&notice.s),
+            status: short(&notice.cs),
+        }),
+        _ => None,
+    })
+}
+
+/// What is only for people to read is not kept at any length.
+fn short(text: &str) -> String {
+    text.chars().take(64).collect()
 }
 
 #[cfg(test)]
@@ -110,6 +170,29 @@ mod tests {
     }
 
     #[test]
+    fn h24_news_of_contracts_are_read_and_those_of_another_market_are_not_ours() {
+        let text = r#"{"stream":"!contractInfo","data":{"e":"contractInfo","E":1669356423908,"s":"IOTAUSDT","ps":"IOTAUSDT",
+            "ct":"PERPETUAL","dt":4133404800000,"ot":1569398400000,"cs":"SETTLING","st":1,"bks":[{"bs":1}]}}"#;
+        let Ok(Message::Listing { symbol, status }) = read(text) else {
+            panic!("news of a contract");
+        };
+        assert_eq!((symbol.as_str(), status.as_str()), ("IOTAUSDT", "SETTLING"));
+        let other = text.replace(r#""st":1"#, r#""st":2"#);
+        assert!(matches!(read(&other), Ok(Message::ElsewhereListed)));
+    }
+
+    #[test]
+    fn h11_an_announced_shutdown_is_understood_wrapped_or_not() {
+        for text in [
+            r#"{"e":"serverShutdown","E":1}"#,
+            r#"{"stream":"x","data":{"e":"serverShutdown","E":1}}"#,
+            r#"{"event":{"e":"serverShutdown","E":1}}"#,
+        ] {
+            assert!(matches!(read(text), Ok(Message::Shutdown)), "{text}");
+        }
+    }
+
+    #[test]
     fn answers_are_told_from_refusals() {
         assert!(matches!(
             read(r#"{"result":null,"id":7}"#),
@@ -117,7 +200,11 @@ mod tests {
         ));
         assert!(matches!(
             read(r#"{"error":{"code":4,"msg":"Too many subscriptions"},"id":7}"#),
-            Ok(Message::Refused { code: 4, .. })
+            Ok(Message::Refused {
+                id: Some(7),
+                code: 4,
+                ..
+            })
         ));
         for bad in ["", "[]", "{}", "null", r#"{"stream":"a"}"#, "{\"id\":-1}"] {
             assert!(read(bad).is_err(), "{bad}");

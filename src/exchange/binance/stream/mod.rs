@@ -1,61 +1,77 @@
-//! The streams: which series go over which connection, and the pace at which connections are opened. One task owns the
-//! division of the watched set; each connection is a task of its own that ends when nothing is left for it to carry.
-//! Says nothing about candles; what a frame means is `connection`'s and `message`'s.
+//! The streams: which names go over which connection, and the pace at which connections are opened. One task owns the
+//! division of the watched set; each slot has a place, which keeps a connection up, and
+//! replaces it before it is cut; places and connections are tasks of their own that end when nothing is left to carry.
+//! Says nothing about candles; what a frame means is `candles`' and `message`'s.
 
+mod candles;
 mod connection;
+mod health;
 mod lost;
 mod message;
+mod mute;
+mod name;
+mod place;
 mod plan;
+mod role;
 mod session;
 mod subscriptions;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use self::connection::Connection;
+use self::mute::Mute;
+use self::name::{Names, names_for};
+use self::place::Place;
 use self::plan::{Plan, Slot};
 use super::Times;
+use super::url::Target;
 use crate::clock::{ExchangeClock, Mono};
+use crate::exchange::refusal::Served;
+use crate::exchange::way::Way;
 use crate::exchange::{ConnectionId, FeedSender, StreamCounts, Streams};
 use crate::market::SeriesKey;
 use crate::tasks::Tasks;
 
-/// A set of series that may be replaced while it is being watched.
-type Keys = Arc<BTreeSet<SeriesKey>>;
-
 /// Where the streams are and how they are reached.
 #[derive(Debug)]
 pub(super) struct Host {
-    pub(super) url: String,
+    pub(super) target: Target,
+    pub(super) way: Arc<Way>,
     pub(super) tls: Arc<rustls::ClientConfig>,
+    pub(super) served: Served,
 }
 
 /// What all connections share.
 #[derive(Debug)]
 struct Setup {
-    host: Host,
+    host: Arc<Host>,
     times: Times,
     clock: ExchangeClock,
     feed: FeedSender,
     counts: Arc<StreamCounts>,
+    mute: Mute,
+    /// That no candle comes at all was said; until one does, it is not said again.
+    deafness_told: AtomicBool,
+    /// A candle has come since the start, so the path is a good one.
+    has_heard: AtomicBool,
     last_id: AtomicU64,
     next_connect: Mutex<Mono>,
 }
 
 /// Starts the task that owns all connections.
 pub(super) fn start(
-    host: Host,
+    host: Arc<Host>,
     times: Times,
     clock: ExchangeClock,
     tasks: &Tasks,
     feed: FeedSender,
 ) -> Streams {
-    let (wanted, watched) = watch::channel(Keys::default());
+    let (wanted, watched) = watch::channel(Arc::default());
     let counts = Arc::new(StreamCounts::default());
     let setup = Arc::new(Setup {
         host,
@@ -63,6 +79,9 @@ pub(super) fn start(
         clock,
         feed,
         counts: Arc::clone(&counts),
+        mute: Mute::new(Arc::clone(&counts)),
+        deafness_told: AtomicBool::new(false),
+        has_heard: AtomicBool::new(false),
         last_id: AtomicU64::new(0),
         next_connect: Mutex::new(Mono::default()),
     });
@@ -70,30 +89,38 @@ pub(super) fn start(
     Streams { wanted, counts }
 }
 
-/// Keeps one connection task per slot of the plan, each told its own part of the watched set.
-async fn divide(setup: Arc<Setup>, tasks: Tasks, mut watched: watch::Receiver<Keys>) {
+/// Keeps one place per slot of the plan, each told its own part of the watched set.
+async fn divide(
+    setup: Arc<Setup>,
+    tasks: Tasks,
+    mut watched: watch::Receiver<Arc<BTreeSet<SeriesKey>>>,
+) {
     let mut plan = Plan::default();
-    let mut parts: BTreeMap<Slot, watch::Sender<Keys>> = BTreeMap::new();
+    let mut parts: BTreeMap<Slot, watch::Sender<Names>> = BTreeMap::new();
     loop {
-        let wanted = Arc::clone(&watched.borrow_and_update());
+        let wanted = {
+            let watched = watched.borrow_and_update();
+            setup.mute.keep(&watched);
+            names_for(&watched)
+        };
         for slot in plan.change_to(&wanted) {
-            let keys = Arc::new(plan.keys(slot).clone());
-            if keys.is_empty() {
+            let names = Arc::new(plan.names(slot).clone());
+            if names.is_empty() {
                 plan.close(slot);
                 if let Some(part) = parts.remove(&slot) {
-                    part.send_replace(keys);
+                    part.send_replace(names);
                 }
                 continue;
             }
             match parts.entry(slot) {
                 Entry::Occupied(part) => {
-                    part.get().send_replace(keys);
+                    part.get().send_replace(names);
                 }
                 Entry::Vacant(free) => {
-                    let (part, its_part) = watch::channel(keys);
+                    let (part, its_part) = watch::channel(names);
                     free.insert(part);
-                    let connection = Connection::new(Arc::clone(&setup), tasks.clone(), its_part);
-                    tasks.spawn_short("exchange stream", connection.keep());
+                    let place = Place::new(Arc::clone(&setup), tasks.clone(), its_part);
+                    tasks.spawn_short("exchange stream place", place.keep());
                 }
             }
         }

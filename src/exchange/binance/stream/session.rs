@@ -1,9 +1,8 @@
-//! One socket's life: subscribe, listen, ping, notice silence, close. Every candle event is checked against the series it
-//! claims to be of before it goes into the feed; a bad one is counted and dropped, and its series is none the worse.
+//! One socket's life: subscribe, listen, ping, notice silence, close. What a candle's frame says is `candles`', who delivers
+//! is `health`'s; here is when to look, and what follows. Tells the engine of itself only while it carries (`role`).
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt};
@@ -12,82 +11,115 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message as Frame};
 
+use super::candles::{Candles, Taken};
 use super::connection::{End, Socket};
+use super::health::{Finding, Health};
 use super::lost::Lost;
 use super::message::{self, CandleFrame, Message};
-use super::subscriptions::{Subscriptions, stream_name};
-use super::{Keys, Setup, whole_ms};
+use super::name::Names;
+use super::role::{News, Role, Terms, Why};
+use super::subscriptions::{Refused, Subscriptions};
+use super::{Setup, whole_ms};
 use crate::clock::Mono;
-use crate::exchange::binance::row;
-use crate::exchange::{BadRow, ConnectionId, FeedEvent, Offered, StreamCounts};
-use crate::market::{OpenTime, SeriesKey, TimeMs};
+use crate::exchange::{FeedEvent, Offered};
+use crate::market::SeriesKey;
 use crate::tasks::Tasks;
 
 /// Frames read in one go before stop, timers and changes are looked at again.
 const BURST: usize = 64;
 /// How long a closing handshake may take.
 const CLOSING: Duration = Duration::from_secs(1);
-/// One line about bad events per connection and minute.
-const COMPLAIN_EVERY_MS: u64 = 60_000;
-/// An event stamped further ahead than this of our idea of the exchange's time does not move the clock: one bad stamp
-/// would close candles that are still forming (hazard 29).
-const STAMP_AHEAD_MS: f64 = 60_000.0;
+/// Health is looked at that many times within the silence it allows.
+const LOOKS: u32 = 30;
+/// What was subscribed anew may be silent that many times as long before the connection is moved: a series whose only
+/// candles are its closes has had one by then.
+const RENEWAL_PATIENCE: u32 = 2;
+/// Mute series named in one line.
+const NAMED_MAX: usize = 8;
+
+/// What is done about mute series.
+enum Healing {
+    Nothing,
+    /// They were subscribed anew, and are judged then.
+    Renewed {
+        keys: Vec<SeriesKey>,
+        judge_at: Mono,
+    },
+}
 
 /// A connected socket and what it carries.
 pub(super) struct Session {
     setup: Arc<Setup>,
     socket: Socket,
-    part: watch::Receiver<Keys>,
-    id: ConnectionId,
-    names: HashMap<String, SeriesKey>,
+    part: watch::Receiver<Names>,
+    terms: Terms,
+    role: Role,
+    candles: Candles,
     subscriptions: Subscriptions,
+    health: Health,
+    healing: Healing,
     heard: Mono,
     ping_at: Mono,
+    look_at: Mono,
     delivered: bool,
-    deliver_by: Option<Mono>,
-    complain_at: Mono,
-    unsaid: u64,
+    /// What was refused is asked for again then.
+    ask_again_at: Option<Mono>,
+    /// It has said `Up`, so its loss is to be told.
+    is_known: bool,
+    prove_by: Option<Mono>,
+    is_ready: bool,
+    replace: Option<Why>,
 }
 
 /// Whether to go on.
 type Step = Result<(), End>;
 
 impl Session {
-    pub(super) fn new(setup: Arc<Setup>, socket: Socket, mut part: watch::Receiver<Keys>) -> Self {
+    pub(super) fn new(
+        setup: Arc<Setup>,
+        socket: Socket,
+        mut part: watch::Receiver<Names>,
+        mut terms: Terms,
+    ) -> Self {
         let now = Mono::now();
         let times = setup.times;
         let wanted = Arc::clone(&part.borrow_and_update());
+        let role = *terms.role.borrow_and_update();
         Self {
-            id: setup.new_id(),
-            names: names(&wanted),
-            subscriptions: Subscriptions::new(wanted, times.message_gap, times.ack),
+            candles: Candles::new(Arc::clone(&setup), terms.id, &wanted),
+            subscriptions: Subscriptions::new(wanted, terms.message_gap, times.ack),
+            health: Health::new(times.silence, terms.patience),
+            healing: Healing::Nothing,
             heard: now,
             ping_at: now.plus_ms(whole_ms(times.ping_every)),
+            look_at: now,
             delivered: false,
-            deliver_by: None,
-            complain_at: now,
-            unsaid: 0,
+            ask_again_at: None,
+            is_known: false,
+            prove_by: None,
+            is_ready: false,
+            replace: None,
             setup,
             socket,
             part,
+            terms,
+            role,
         }
     }
 
-    pub(super) fn id(&self) -> ConnectionId {
-        self.id
-    }
-
-    /// The series a loss of this socket takes away.
-    pub(super) fn carried(&self) -> Arc<[SeriesKey]> {
-        self.subscriptions.carried()
-    }
-
-    /// Lives until the socket is lost, nothing is left to carry, or we stop.
-    pub(super) async fn run(&mut self, tasks: &Tasks) -> End {
+    /// Lives until the socket is lost or replaced, nothing is left to carry, or we stop.
+    pub(super) async fn run(mut self, tasks: &Tasks) -> End {
         loop {
             if let Err(end) = self.turn(tasks).await {
-                if matches!(end, End::Finished) {
-                    self.close().await;
+                match &end {
+                    End::Finished => {
+                        if !tasks.is_stopping() {
+                            let carried = self.subscriptions.carried();
+                            self.tell_left(&carried);
+                        }
+                        self.close().await;
+                    }
+                    End::Lost { why, .. } => self.tell_down(why),
                 }
                 return end;
             }
@@ -95,17 +127,22 @@ impl Session {
     }
 
     async fn turn(&mut self, tasks: &Tasks) -> Step {
-        if self.names.is_empty() {
+        if self.part.borrow().is_empty() {
             return Err(End::Finished); // given up while we connected
         }
         let now = Mono::now();
         self.check_deadlines(now)?;
-        self.notice_muteness(now);
+        if now >= self.look_at {
+            self.look_at = now.plus_ms(whole_ms(self.setup.times.silence / LOOKS));
+            self.check_health(now)?;
+        }
+        self.report(now).await;
         self.speak(now).await?;
         let wake = Duration::from_millis(self.wake_at().ms_since(now));
         tokio::select! {
             biased;
             () = tasks.stopping() => Err(End::Finished),
+            changed = self.terms.role.changed() => self.on_role(changed.is_ok()),
             changed = self.part.changed() => self.on_change(changed.is_ok()),
             frame = self.socket.next() => {
                 self.heard = Mono::now();
@@ -127,15 +164,111 @@ impl Session {
         Ok(())
     }
 
-    /// Acknowledged and silent (hazard 7) looks like a calm market; that no series at all delivers does not.
-    fn notice_muteness(&mut self, now: Mono) {
-        if self.delivered {
-            self.deliver_by = None;
-        } else if self.deliver_by.is_some_and(|by| now >= by) {
-            self.deliver_by = None;
-            let series = self.names.len();
-            tracing::warn!(connection = %self.id, series, "acknowledged, but not one candle yet");
+    fn check_health(&mut self, now: Mono) -> Step {
+        if self.ask_again_at.take_if(|at| *at <= now).is_some() {
+            self.subscriptions.ask_again();
         }
+        let has_heard = self.setup.has_heard.load(Ordering::Relaxed);
+        let unheard = self.health.unheard_for(now).filter(|_| !has_heard);
+        if unheard.is_some_and(|silence| silence >= self.setup.times.first_candle) {
+            self.tell_deafness();
+        }
+        match self.health.look(now) {
+            Finding::Mute(fallen) => {
+                self.tell_mute(&fallen)?;
+                self.heal(now);
+                Ok(())
+            }
+            Finding::NeverDelivered(silence) => {
+                self.tell_deafness();
+                Err(self.lost(Lost::Deaf(silence)))
+            }
+            Finding::FellSilent(silence) => Err(self.lost(Lost::Deaf(silence))),
+        }
+    }
+
+    /// Said once, until a candle comes.
+    fn tell_deafness(&self) {
+        if !self.setup.deafness_told.swap(true, Ordering::Relaxed) {
+            let url = &self.setup.host.target.url;
+            tracing::error!(connection = %self.terms.id, url, "acknowledged, but not one candle: is this a dead path?");
+        }
+    }
+
+    fn tell_mute(&self, fallen: &[SeriesKey]) -> Step {
+        let mut told = Vec::new();
+        for key in fallen {
+            if self.setup.mute.add(key) {
+                self.setup.counts.mutes.fetch_add(1, Ordering::Relaxed);
+                self.offer(FeedEvent::Mute { key: key.clone() })?;
+                told.push(key.to_string());
+            }
+        }
+        if !told.is_empty() {
+            let series = told.len();
+            told.truncate(NAMED_MAX);
+            let names = told.join(" ");
+            tracing::warn!(connection = %self.terms.id, series, names, "acknowledged, but mute");
+        }
+        Ok(())
+    }
+
+    /// Mute series are subscribed anew, once; if that does not help, the connection is moved.
+    fn heal(&mut self, now: Mono) {
+        let mute = self.health.mute();
+        let times = &self.setup.times;
+        match &self.healing {
+            Healing::Nothing => {
+                if mute.is_empty() || now < self.terms.heal_at || self.role != Role::Carrying {
+                    return;
+                }
+                let keys: Vec<_> = mute.into_iter().collect();
+                self.subscriptions.renew(&keys);
+                let patience = times.silence * RENEWAL_PATIENCE;
+                let judge_at = now.plus_ms(whole_ms(patience));
+                self.healing = Healing::Renewed { keys, judge_at };
+                self.terms.heal_at = now.plus_ms(whole_ms(times.heal_every));
+            }
+            Healing::Renewed { judge_at, .. } if now < *judge_at => {}
+            Healing::Renewed { keys, .. } => {
+                if keys.iter().any(|key| mute.contains(key)) {
+                    self.replace = Some(Why::Mute);
+                }
+                self.healing = Healing::Nothing;
+            }
+        }
+    }
+
+    /// Tells the place what it must know: that we may take over, or should be replaced.
+    async fn report(&mut self, now: Mono) {
+        if let Some(why) = self.replace.take() {
+            self.tell_place(News::Replace(why)).await;
+        }
+        if self.role == Role::Proving && !self.is_ready && self.has_proved_itself(now) {
+            self.is_ready = true;
+            self.tell_place(News::Ready).await;
+        }
+    }
+
+    /// All is acknowledged, and all deliver, or most do who ever will within a while. Who was refused some names must
+    /// deliver something.
+    fn has_proved_itself(&mut self, now: Mono) -> bool {
+        if !self.subscriptions.are_complete() {
+            return false;
+        }
+        let limit = self.setup.times.prove;
+        let by = *self
+            .prove_by
+            .get_or_insert_with(|| now.plus_ms(whole_ms(limit)));
+        let all = self.health.all_deliver();
+        if self.health.delivers() {
+            return all || now >= by;
+        }
+        all && self.subscriptions.missing().is_empty()
+    }
+
+    async fn tell_place(&self, news: News) {
+        let _place_may_be_gone = self.terms.reports.send((self.terms.id, news)).await;
     }
 
     /// Says what is due: a request, else a ping.
@@ -162,8 +295,24 @@ impl Session {
 
     fn wake_at(&self) -> Mono {
         let dead_at = self.heard.plus_ms(whole_ms(self.setup.times.silence));
-        let due = dead_at.min(self.ping_at);
+        let due = dead_at.min(self.ping_at).min(self.look_at);
         self.subscriptions.look_at().map_or(due, |at| at.min(due))
+    }
+
+    fn on_role(&mut self, told: bool) -> Step {
+        self.role = *self.terms.role.borrow_and_update();
+        if !told {
+            return Err(End::Finished); // the place is gone
+        }
+        match self.role {
+            Role::Proving => Ok(()),
+            Role::Carrying => {
+                self.tell_up(self.subscriptions.carried())?;
+                self.tell_missing();
+                Ok(())
+            }
+            Role::Retired => Err(End::Finished),
+        }
     }
 
     fn on_change(&mut self, told: bool) -> Step {
@@ -171,10 +320,21 @@ impl Session {
         if !told || wanted.is_empty() {
             return Err(End::Finished);
         }
-        self.names.extend(names(&wanted));
-        self.names.retain(|_, key| wanted.contains(key));
+        self.candles.want(&wanted);
+        self.health.keep(&wanted);
+        let before = self.subscriptions.carried();
         self.subscriptions.want(wanted);
-        Ok(())
+        let after = self.subscriptions.carried();
+        // What comes back before it was unsubscribed was never away, but for whoever was told that it left.
+        let back = after.iter().filter(|key| !before.contains(key));
+        let back: Arc<[SeriesKey]> = back.cloned().collect();
+        let left = before.iter().filter(|key| !after.contains(key));
+        let left: Vec<SeriesKey> = left.cloned().collect();
+        self.tell_left(&left);
+        match self.role {
+            Role::Carrying => self.tell_up(back),
+            Role::Proving | Role::Retired => Ok(()),
+        }
     }
 
     /// Reads what else has already arrived: at the top of a minute 200 closes come at once.
@@ -192,10 +352,15 @@ impl Session {
         match frame {
             Some(Ok(Frame::Text(text))) => self.on_text(text.as_str()),
             Some(Ok(Frame::Binary(_))) => {
-                self.complain(|counts| &counts.unreadable, "binary frame", "");
+                self.candles
+                    .complain(|counts| &counts.unreadable, "binary frame", "");
                 Ok(())
             }
-            Some(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_))) => Ok(()),
+            Some(Ok(Frame::Ping(_))) => {
+                self.subscriptions.answered_ping(self.heard); // by tungstenite, at once
+                Ok(())
+            }
+            Some(Ok(Frame::Pong(_) | Frame::Frame(_))) => Ok(()),
             Some(Ok(Frame::Close(frame))) => Err(self.lost(Lost::Closed {
                 code: frame.as_ref().map(|frame| frame.code.into()),
                 reason: frame.map_or_else(String::new, |frame| frame.reason.to_string()),
@@ -212,11 +377,21 @@ impl Session {
         match message::read(text) {
             Ok(Message::Candle(frame)) => self.on_candle(&frame),
             Ok(Message::Accepted { id }) => self.on_accepted(id),
-            Ok(Message::Refused { code, message }) => {
-                Err(self.lost(Lost::Refused { code, message }))
+            Ok(Message::Refused { id, code, message }) => {
+                self.on_refused(id, code, &message);
+                Ok(())
+            }
+            Ok(Message::Listing { symbol, status }) => {
+                self.offer(FeedEvent::Listing { symbol, status })
+            }
+            Ok(Message::ElsewhereListed) => Ok(()),
+            Ok(Message::Shutdown) => {
+                self.replace = Some(Why::Shutdown);
+                Ok(())
             }
             Err(_) => {
-                self.complain(|counts| &counts.unreadable, "unreadable message", text);
+                self.candles
+                    .complain(|counts| &counts.unreadable, "unreadable message", text);
                 Ok(())
             }
         }
@@ -226,95 +401,107 @@ impl Session {
         let Some(keys) = self.subscriptions.accepted(id) else {
             return Ok(());
         };
-        let times = &self.setup.times;
-        self.deliver_by = Some(Mono::now().plus_ms(whole_ms(times.silence)));
-        let connection = self.id;
-        match self.setup.feed.offer(FeedEvent::Up { connection, keys }) {
-            Offered::Queued | Offered::Replaced | Offered::Outdated => Ok(()),
-            Offered::Refused => Err(self.lost(Lost::EngineBehind)),
-            Offered::Gone => Err(End::Finished),
+        self.health.expect(&keys, self.heard);
+        match self.role {
+            Role::Carrying => self.tell_up(keys),
+            Role::Proving | Role::Retired => Ok(()), // said when it takes over
+        }
+    }
+
+    /// The connection stays: the next one would ask the same and hear the same.
+    fn on_refused(&mut self, id: Option<u64>, code: i64, message: &str) {
+        let aside = match self.subscriptions.refused(id) {
+            Refused::Nothing => {
+                let what = "a refusal of nothing we asked";
+                return self
+                    .candles
+                    .complain(|counts| &counts.unreadable, what, message);
+            }
+            Refused::Halved => {
+                let connection = self.terms.id;
+                return tracing::debug!(%connection, code, message, "names refused: half of them next");
+            }
+            Refused::SetAside(aside) => aside,
+        };
+        let every_ms = whole_ms(self.setup.times.heal_every);
+        self.ask_again_at
+            .get_or_insert_with(|| self.heard.plus_ms(every_ms));
+        let name = aside.name.wire();
+        if aside.is_news {
+            tracing::error!(connection = %self.terms.id, name, code, message, "the exchange refuses a subscription: it is asked for again later");
+        }
+        if let Some(key) = aside.name.series().filter(|_| !aside.is_carried) {
+            self.health.forget(key);
+            if aside.was_carried {
+                self.tell_left(std::slice::from_ref(key));
+            }
+        }
+    }
+
+    fn tell_up(&mut self, keys: Arc<[SeriesKey]>) -> Step {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        self.is_known = true;
+        let connection = self.terms.id;
+        self.offer(FeedEvent::Up { connection, keys })
+    }
+
+    fn tell_down(&self, why: &Lost) {
+        if !self.is_known {
+            return;
+        }
+        self.setup.feed.offer(FeedEvent::Down {
+            connection: self.terms.id,
+            keys: self.subscriptions.carried(),
+            reason: why.to_string(),
+            code: why.code(),
+            silent_for: why.silent_for(),
+        });
+    }
+
+    /// What the one that was replaced carried and we were refused goes with it, and it closes without a word.
+    fn tell_missing(&self) {
+        let keys = self.subscriptions.missing();
+        if let Some(connection) = self.terms.beside.filter(|_| !keys.is_empty()) {
+            let _ = self.setup.feed.offer(FeedEvent::Left { connection, keys });
+        }
+    }
+
+    /// These series are carried no longer, and no other connection has taken them over.
+    fn tell_left(&self, left: &[SeriesKey]) {
+        if !self.is_known || self.role == Role::Retired {
+            return;
+        }
+        let keys: Arc<[SeriesKey]> = left.into();
+        let connection = self.terms.id;
+        if !keys.is_empty() {
+            let _ = self.setup.feed.offer(FeedEvent::Left { connection, keys });
         }
     }
 
     fn on_candle(&mut self, frame: &CandleFrame<'_>) -> Step {
-        let Some(key) = self.names.get(frame.stream.as_ref()).cloned() else {
-            // A series just given up still sends until the exchange has taken that in; its name alone is no fault.
-            self.setup.counts.foreign.fetch_add(1, Ordering::Relaxed);
-            return Ok(());
-        };
-        if !frame.is_of(&key) {
-            self.complain(
-                |counts| &counts.foreign,
-                "event of another series",
-                &frame.stream,
-            );
-            return Ok(());
-        }
-        let wire = &frame.data.candle;
-        let texts = [wire.open, wire.high, wire.low, wire.close, wire.volume];
-        let open_time = OpenTime::from_ms(wire.open_time);
-        let close_time = TimeMs::new(wire.close_time);
-        match row::candle(key.interval, open_time, close_time, texts) {
-            Ok(candle) => {
-                let event_time = TimeMs::new(frame.data.event_time);
-                self.push_clock(event_time);
-                self.deliver(if wire.closed {
-                    FeedEvent::Closed {
-                        key,
-                        candle,
-                        event_time,
-                    }
-                } else {
-                    FeedEvent::Open {
-                        key,
-                        candle,
-                        event_time,
-                    }
-                })
-            }
-            Err(bad) => {
-                self.complain(counter_of(&bad), &bad.to_string(), &frame.stream);
+        match self.candles.take(frame) {
+            Taken::Of(key) => {
+                if !self.delivered {
+                    self.delivered = true;
+                    self.setup.deafness_told.store(false, Ordering::Relaxed);
+                    self.setup.has_heard.store(true, Ordering::Relaxed);
+                }
+                self.health.heard(&key, self.heard);
                 Ok(())
             }
+            Taken::Dropped => Ok(()),
+            Taken::FeedGone => Err(End::Finished),
         }
     }
 
-    fn push_clock(&self, event_time: TimeMs) {
-        let clock = &self.setup.clock;
-        let ahead = event_time.ms_since(clock.now()) as f64;
-        if ahead <= STAMP_AHEAD_MS * clock.speed() {
-            clock.at_least(event_time);
-        }
-    }
-
-    fn deliver(&mut self, event: FeedEvent) -> Step {
-        self.delivered = true;
-        let counts = &self.setup.counts;
+    fn offer(&self, event: FeedEvent) -> Step {
         match self.setup.feed.offer(event) {
-            Offered::Queued | Offered::Replaced | Offered::Outdated => {
-                counts.events.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
-            Offered::Refused => {
-                counts.refused.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
+            Offered::Queued | Offered::Replaced | Offered::Outdated => Ok(()),
+            Offered::Refused => Err(self.lost(Lost::EngineBehind)),
             Offered::Gone => Err(End::Finished),
         }
-    }
-
-    /// Counts every bad event, speaks of them once a minute.
-    fn complain(&mut self, counter: fn(&StreamCounts) -> &AtomicU64, what: &str, about: &str) {
-        counter(&self.setup.counts).fetch_add(1, Ordering::Relaxed);
-        let now = Mono::now();
-        if now < self.complain_at {
-            self.unsaid += 1;
-            return;
-        }
-        let about: String = about.chars().take(200).collect();
-        tracing::warn!(connection = %self.id, what, about, unsaid = self.unsaid, "bad event dropped");
-        self.unsaid = 0;
-        self.complain_at = now.plus_ms(COMPLAIN_EVERY_MS);
     }
 
     /// Says goodbye and waits for the exchange to say so too, but not for long.
@@ -332,36 +519,15 @@ impl Session {
     }
 
     fn lost(&self, why: Lost) -> End {
+        let untold = if self.is_known {
+            Arc::default()
+        } else {
+            self.subscriptions.carried()
+        };
         End::Lost {
             why,
             delivered: self.delivered,
+            untold,
         }
     }
-}
-
-impl CandleFrame<'_> {
-    /// Whether name and content agree.
-    fn is_of(&self, key: &SeriesKey) -> bool {
-        let event = &self.data;
-        event.kind == "kline"
-            && event.symbol == key.symbol.as_str()
-            && event.candle.symbol == key.symbol.as_str()
-            && event.candle.interval == key.interval.name()
-    }
-}
-
-fn counter_of(bad: &BadRow) -> fn(&StreamCounts) -> &AtomicU64 {
-    match bad {
-        BadRow::OffGrid { .. } | BadRow::WrongClose { .. } => |counts| &counts.off_grid,
-        BadRow::NotANumber { .. }
-        | BadRow::Candle(_)
-        | BadRow::NotAscending { .. }
-        | BadRow::NotAsked { .. } => |counts| &counts.impossible,
-    }
-}
-
-fn names(keys: &Keys) -> HashMap<String, SeriesKey> {
-    keys.iter()
-        .map(|key| (stream_name(key), key.clone()))
-        .collect()
 }

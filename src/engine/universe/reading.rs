@@ -1,0 +1,113 @@
+//! One reading of the exchange: its time, then the listing, the last 24 hours, or both at once.
+
+use crate::clock::ExchangeClock;
+use crate::exchange::{Contract, Exchange, ExchangeError, Rows, Ticker};
+
+/// What is read beside the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// The last 24 hours: weight 40.
+    Figures,
+    /// The listing: weight 1.
+    Listing,
+    /// Both.
+    Both,
+}
+
+impl Scope {
+    pub(super) const fn has_figures(self) -> bool {
+        matches!(self, Self::Figures | Self::Both)
+    }
+
+    pub(super) const fn has_listing(self) -> bool {
+        matches!(self, Self::Listing | Self::Both)
+    }
+}
+
+/// What the exchange answered.
+pub(super) struct Reading {
+    pub(super) scope: Scope,
+    pub(super) simulated: bool,
+    pub(super) contracts: Option<Rows<Contract>>,
+    pub(super) tickers: Option<Vec<Ticker>>,
+}
+
+/// Asks for the time, which is the truer the less else is on its way, then for the rest at once. `clock` is set as soon as
+/// the time is told: when the rest has come, that answer is seconds old.
+///
+/// # Errors
+/// Of whichever question failed first.
+pub(super) async fn read(
+    exchange: Exchange,
+    clock: ExchangeClock,
+    scope: Scope,
+) -> Result<Reading, ExchangeError> {
+    let time = exchange.server_time().await?;
+    clock.set(time.time, time.speed, time.round_trip);
+    let contracts = async {
+        if !scope.has_listing() {
+            return Ok(None);
+        }
+        Ok(Some(exchange.contracts().await?))
+    };
+    let tickers = async {
+        if !scope.has_figures() {
+            return Ok(None);
+        }
+        Ok(Some(exchange.tickers().await?.rows))
+    };
+    let (contracts, tickers) = tokio::try_join!(contracts, tickers)?;
+    Ok(Reading {
+        scope,
+        simulated: time.simulated,
+        contracts,
+        tickers,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::exchange::binance::{Binance, BinanceSettings};
+
+    async fn answer(socket: &mut TcpStream, json: &str) {
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            asked.push(socket.read_u8().await.unwrap());
+        }
+        let length = json.len();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+        let whole = format!("{head}\r\ncontent-length: {length}\r\n\r\n{json}");
+        socket.write_all(whole.as_bytes()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn h29_a_listing_that_comes_late_moves_the_clock_by_nothing() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let settings = BinanceSettings {
+            rest_url: format!("http://{}", listener.local_addr().unwrap()),
+            ..BinanceSettings::default()
+        };
+        let clock = ExchangeClock::from_wall();
+        let exchange = Exchange::Binance(Binance::new(&settings, clock.clone()).unwrap());
+        let serving = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            answer(&mut socket, r#"{"serverTime":1900000000000}"#).await;
+            let (mut socket, _) = listener.accept().await.unwrap();
+            assert!(clock.is_known(), "set while the listing is on its way");
+            let asked_at = clock.now();
+            while clock.now().ms_since(asked_at) < 50 {
+                tokio::task::yield_now().await;
+            }
+            let aged = clock.now();
+            answer(&mut socket, r#"{"symbols":[]}"#).await;
+            aged
+        };
+        let reading = read(exchange, clock.clone(), Scope::Listing);
+        let (_, aged) = tokio::join!(reading, serving);
+        assert!(clock.now() >= aged, "{} < {aged}", clock.now());
+    }
+}

@@ -1,0 +1,43 @@
+//! What the operator wants watched, and why that cannot be had. Which contracts it comes to is `roll`'s.
+
+use crate::engine::order::names;
+use crate::market::Symbol;
+
+/// Which contracts to watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WatchList {
+    /// So many USDT perpetuals, by 24 h turnover.
+    Top(usize),
+    /// These, whatever their quote asset.
+    Named(Vec<Symbol>),
+}
+
+/// The watch list cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchListError {
+    /// Names the exchange does not trade.
+    #[error("HAMA_SYMBOLS: the exchange has no trading perpetual called {}; remove the name or mend it", names(.0))]
+    Unknown(Vec<Symbol>),
+    /// Nothing trades: maintenance, or a listing that is not whole.
+    #[error("the exchange lists no trading perpetual to watch")]
+    Empty,
+    /// Too few rows to be believed.
+    #[error(
+        "the exchange's listing has only {rows} rows where it had {before}; it is not believed"
+    )]
+    Torn {
+        /// Rows it has.
+        rows: usize,
+        /// Rows it had the last time.
+        before: usize,
+    },
+}
+
+/// What becomes of a list that names contracts which no longer trade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Names {
+    /// It is refused: somebody has just given it, and can mend it.
+    MustTrade,
+    /// They are watched as ended: the list was right when it was given.
+    MayHaveEnded,
+}
