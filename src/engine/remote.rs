@@ -66,6 +66,9 @@ pub fn remote(store: &RedisStore, clock: &ExchangeClock, tasks: &Tasks) -> Engin
     let mirror = async move {
         while watched.changed().await.is_ok() {
             let json = watched.borrow_and_update().about.clone();
+            if json.is_empty() {
+                continue; // an engine that has just begun has not said it yet
+            }
             match serde_json::from_str::<About>(&json) {
                 Ok(about) => {
                     universe.send_replace(Arc::new(about.universe));

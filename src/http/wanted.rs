@@ -100,6 +100,10 @@ impl HttpState {
         if bad.is_empty() {
             return Ok(symbols);
         }
+        if !self.is_list_known() {
+            let detail = "the watch list is not loaded yet; try again in a few seconds";
+            return Err(Problem::unavailable("not-loaded", detail.to_owned()));
+        }
         self.store.interest().unknown_name();
         Err(unknown(&bad))
     }
@@ -109,11 +113,16 @@ impl HttpState {
         let symbol = Symbol::parse_any_case(name).ok()?;
         let published = self.store.published();
         // Before the list is known, what is on it would count as asked for beside it.
-        let is_loaded = !published.results.is_empty();
-        let is_known = is_loaded && published.tradable.contains(&symbol)
+        let is_known = !published.results.is_empty() && published.tradable.contains(&symbol)
             || self.is_listed(&symbol)
             || published.results.keys().any(|key| key.symbol == symbol);
         is_known.then_some(symbol)
+    }
+
+    /// Whether it is known what is watched and what else trades.
+    fn is_list_known(&self) -> bool {
+        let published = self.store.published();
+        !published.results.is_empty() && !published.tradable.is_empty()
     }
 
     fn is_listed(&self, symbol: &Symbol) -> bool {

@@ -160,9 +160,9 @@ impl World {
         self.version
     }
 
-    /// Whether any series is known.
+    /// Whether it is known what is watched and what else trades: before that no name is known to be wrong.
     pub(super) fn is_loaded(&self) -> bool {
-        !self.series.is_empty()
+        !self.series.is_empty() && !self.tradable.is_empty()
     }
 
     /// The newest result of a series, none when it is not watched.

@@ -34,13 +34,21 @@ pub(super) async fn read(shared: &Shared, grant: &Grant) -> Result<(CommandLink,
     let mut link = CommandLink::open(&shared.settings).await?;
     let scheduler = link.saved_scheduler().await?;
     let tail = log::tail(&mut link).await?;
-    let lost = tail.as_ref().is_none_or(|tail| {
-        let seen = shared.seen();
-        seen.is_some_and(|(epoch, seq)| epoch == tail.epoch && seq > tail.seq)
+    let seen = shared.seen();
+    let begins = tail.as_ref().is_none_or(|tail| {
+        let seen = seen.as_ref();
+        seen.is_some_and(|(epoch, seq)| *epoch == tail.epoch && *seq > tail.seq)
     });
-    if lost {
+    if begins {
         let old = tail.map(|tail| tail.epoch);
         let ledger = begin_epoch(&mut link, grant, old).await?;
+        let epoch = ledger.epoch();
+        match seen {
+            Some((old, seq)) => {
+                tracing::warn!(%epoch, %old, %seq, "the log is lost, or its end: a new numbering begins");
+            }
+            None => tracing::info!(%epoch, "there is no log: a numbering begins"),
+        }
         let known = Known {
             ledger,
             series: BTreeMap::new(),
@@ -98,10 +106,7 @@ async fn begin_epoch(
 ) -> Result<Ledger, Setback> {
     let epoch = Epoch::new(&random_name());
     match scripts::begin_epoch(link, grant, old.as_ref(), &epoch).await? {
-        Ok(()) => {
-            tracing::warn!(%epoch, "the log was missing or had lost its end: a new numbering begins");
-            Ok(Ledger::new(epoch))
-        }
+        Ok(()) => Ok(Ledger::new(epoch)),
         Err(Refusal::Fenced { .. }) => Err(Setback::Fenced),
         Err(
             other @ (Refusal::OtherEpoch { .. } | Refusal::NotNext { .. } | Refusal::LogMissing),

@@ -19,6 +19,7 @@ use crate::support::redis::Keeps;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 const LISTED: usize = 2;
+const NOT_LOADED: &str = "the watch list is not loaded yet; try again in a few seconds";
 
 async fn get(address: &str, path: &str) -> (u16, Value) {
     let answer = client().get(format!("http://{address}{path}")).send().await;
@@ -85,7 +86,7 @@ async fn shown_live(client: &mut Client, symbol: &str) -> Duration {
     let stream = format!(r#"["{}@signal_15m"]"#, symbol.to_ascii_lowercase());
     let ask = format!(r#"{{"method":"SUBSCRIBE","params":{stream},"id":"on demand"}}"#);
     client.send(&ask).await;
-    let (mut acknowledged, mut refused) = (false, false);
+    let mut acknowledged = false;
     loop {
         let message = client.next().await;
         assert!(
@@ -93,10 +94,13 @@ async fn shown_live(client: &mut Client, symbol: &str) -> Duration {
             "{symbol}: never live; {message}"
         );
         if message["id"] == "on demand" {
-            refused = !message["error"].is_null();
-            acknowledged = !refused;
-        } else if refused && message["data"]["type"] == "status" {
-            client.send(&ask).await; // a hub that has just begun may not know yet what trades
+            acknowledged = message["error"].is_null();
+            assert!(
+                acknowledged || message["error"]["msg"] == NOT_LOADED,
+                "{symbol}: {message}"
+            );
+        } else if !acknowledged && message["data"]["type"] == "status" {
+            client.send(&ask).await; // a hub that has just begun does not know yet what trades
         }
         for item in items(&message) {
             if item["type"] != "snapshot" {
