@@ -84,7 +84,8 @@ pub struct Times {
     pub rotate_spread: Duration,
     /// How long a connection that is to take over may wait for the first candle of its last series.
     pub prove: Duration,
-    /// Between two attempts of a connection to heal its mute series (hazard 10).
+    /// Between two attempts of a connection to heal its mute series (hazard 10), and the longest wait before it asks again
+    /// for names that were refused.
     pub heal_every: Duration,
     /// Between two questions whether we are served again, after a 403 or 451; one for REST and one for streams.
     pub after_refusal: Duration,
