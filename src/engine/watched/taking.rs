@@ -117,8 +117,14 @@ impl Watched {
         }
     }
 
-    /// Candles have become history: moves the indicator and notes the changes.
+    /// Candles have become history: notes what they change, and lets go of the oldest.
     pub(super) fn absorb(&mut self, committed: &[Committed], now: &Moment) {
+        self.commit(committed, now);
+        self.let_go();
+    }
+
+    /// Candles have become history: moves the indicator and notes the changes.
+    pub(super) fn commit(&mut self, committed: &[Committed], now: &Moment) {
         for Committed { candle, origin } in committed {
             match origin {
                 Origin::Stream => self.tally.from_stream += 1,
@@ -140,14 +146,18 @@ impl Watched {
                 });
             }
         }
-        self.trim();
-        if self.unsaid.len() > UNSAID_MAX {
-            self.lose();
-        }
         if !committed.is_empty() {
             self.fruitless = 0;
             self.early_in_a_row = 0;
             self.hole.forget();
+        }
+    }
+
+    /// Lets go of what is more than is kept.
+    pub(super) fn let_go(&mut self) {
+        self.trim();
+        if self.unsaid.len() > UNSAID_MAX {
+            self.lose();
         }
     }
 
