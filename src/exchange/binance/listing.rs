@@ -1,6 +1,7 @@
 //! What the exchange says of itself: its time, its contracts, their last 24 hours. Rows are read one by one, so that a row
 //! nobody can read loses itself and no other (hazard 33); words nobody knows read as `Other`.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -19,8 +20,8 @@ const CONTRACTS_PATH: &str = "/fapi/v1/exchangeInfo";
 const TICKERS_PATH: &str = "/fapi/v1/ticker/24hr";
 /// Rows of the merged COIN-M exchange: their volumes are in contracts, not in money (hazard 26).
 const COIN_MARGINED: i64 = 2;
-/// The fastest a simulated exchange runs.
-const SPEED_MAX: f64 = 3_600.0;
+/// How fast a simulated exchange may run. Waits are divided by it: of a speed near 0 no span comes out that a timer holds.
+const SPEEDS: RangeInclusive<f64> = 1.0..=3_600.0;
 
 #[derive(Debug, Deserialize)]
 struct WireTime {
@@ -82,7 +83,7 @@ fn read_time(body: &[u8], round_trip: Duration) -> Result<ServerTime, ExchangeEr
     let wire: WireTime =
         serde_json::from_slice(body).map_err(|source| unreadable(TIME_PATH, source))?;
     let speed = wire.sim_speed.unwrap_or(1.0);
-    if wire.server_time <= 0 || !(speed > 0.0 && speed <= SPEED_MAX) {
+    if wire.server_time <= 0 || !SPEEDS.contains(&speed) {
         return Err(senseless(
             TIME_PATH,
             "no time, or no speed a clock can have",
@@ -207,6 +208,21 @@ mod tests {
     use crate::exchange::binance::mutate::mutations;
 
     #[test]
+    fn h29_a_speed_that_no_exchange_runs_at_is_refused() {
+        let at = |speed: &str| {
+            let body = format!(r#"{{"serverTime":1791383675683,"simSpeed":{speed}}}"#);
+            read_time(body.as_bytes(), Duration::ZERO)
+        };
+        for speed in ["1e-300", "0.99", "0", "-1", "3600.5", "1e300", r#""60""#] {
+            assert!(at(speed).is_err(), "{speed}");
+        }
+        for speed in ["1", "60.5", "3600"] {
+            assert!(at(speed).unwrap().simulated, "{speed}");
+        }
+        assert!(!at("null").unwrap().simulated);
+    }
+
+    #[test]
     fn no_mutation_of_a_listing_is_worse_than_refused() {
         let contracts = r#"{"symbols":[{"symbol":"BTCUSDT","contractType":"PERPETUAL","onboardDate":1569398400000,
             "status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","marginAsset":"USDT",
@@ -225,7 +241,7 @@ mod tests {
         }
         for body in mutations(time, 5_000) {
             if let Ok(time) = read_time(&body, Duration::ZERO) {
-                assert!(time.speed > 0.0 && time.speed.is_finite());
+                assert!((1.0..=3_600.0).contains(&time.speed));
                 read += 1;
             }
         }
