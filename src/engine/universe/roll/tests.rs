@@ -438,6 +438,46 @@ fn h33_an_empty_or_tiny_listing_ends_nothing() {
 }
 
 #[test]
+fn h33_a_listing_that_stays_small_for_an_hour_is_believed_and_ends_what_it_lacks() {
+    let (listed, tickers) = market(30);
+    let mut roll = roll(WatchList::Top(20), listed.clone(), tickers);
+    let small = |rows: usize| listed[..rows].to_vec();
+    let torn = |outcome| matches!(outcome, Err(WatchListError::Torn { before: 30, .. }));
+    assert!(torn(roll.take_listing(small(9), &at(100))));
+    assert!(
+        torn(roll.take_listing(small(11), &at(2_000))),
+        "within a few"
+    );
+    assert!(
+        torn(roll.take_listing(small(3), &at(3_600))),
+        "smaller still"
+    );
+    assert!(torn(roll.take_listing(small(5), &at(7_199))));
+    roll.take_listing(small(5), &at(7_200)).unwrap();
+    assert_eq!(
+        names(&roll.ended()),
+        "",
+        "and doubted as any missing row is"
+    );
+    assert!(roll.is_in_doubt());
+    roll.take_listing(small(5), &at(7_260)).unwrap();
+    assert_eq!((roll.ended().len(), roll.tradable().len()), (15, 5));
+}
+
+#[test]
+fn h33_a_whole_listing_or_an_empty_one_begins_the_hour_of_a_small_one_anew() {
+    let (listed, tickers) = market(30);
+    let mut roll = roll(WatchList::Top(20), listed.clone(), tickers);
+    let small = listed[..9].to_vec();
+    roll.take_listing(small.clone(), &at(100)).unwrap_err();
+    roll.take_listing(listed.clone(), &at(200)).unwrap();
+    roll.take_listing(small.clone(), &at(3_700)).unwrap_err();
+    roll.take_listing(vec![], &at(4_000)).unwrap_err();
+    roll.take_listing(small.clone(), &at(7_300)).unwrap_err();
+    roll.take_listing(small, &at(10_900)).unwrap();
+}
+
+#[test]
 fn h33_a_start_from_a_torn_listing_is_made_good_by_the_next() {
     let (listed, tickers) = market(9);
     let mut roll = roll(WatchList::Top(5), listed[6..].to_vec(), tickers);
