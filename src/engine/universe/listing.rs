@@ -112,6 +112,12 @@ impl Listing {
         self.contracts.values().filter(|contract| trades(contract))
     }
 
+    /// Whether `symbol` is, or was, a contract one can watch while it trades.
+    pub(super) fn is_perpetual(&self, symbol: &Symbol) -> bool {
+        let contract = self.contracts.get(symbol);
+        contract.is_some_and(|contract| contract.kind == ContractKind::Perpetual)
+    }
+
     /// What was last known of `symbol`, whether it trades or not.
     pub(super) fn contract(&self, symbol: &Symbol) -> Option<&Contract> {
         self.contracts.get(symbol)

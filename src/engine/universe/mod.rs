@@ -27,7 +27,7 @@ use super::complaints::Complaints;
 use super::core::Event;
 use super::handle::Universe;
 use super::moment::Moment;
-use super::order::{OrderError, StartOrder, Started};
+use super::order::{OrderError, StartOrder, Started, names};
 use super::settings::EngineSettings;
 use crate::backoff::Backoff;
 use crate::clock::{ExchangeClock, Mono};
@@ -117,7 +117,7 @@ impl UniverseReader {
         }
     }
 
-    /// Works until the program stops. A name the exchange does not trade ends it, and with it the program: only who
+    /// Works until the program stops. A name the exchange does not list ends it, and with it the program: only who
     /// gave the name can mend it. Everything else is tried again.
     pub(super) async fn run(mut self, mut starts: mpsc::Receiver<StartAsked>, tasks: Tasks) {
         let work = async {
@@ -180,7 +180,7 @@ impl UniverseReader {
     /// Takes in what the exchange answered, or did not.
     ///
     /// # Errors
-    /// The list the program began with names what does not trade.
+    /// The list the program began with names what the exchange does not list.
     async fn finish(
         &mut self,
         outcome: Result<Reading, ExchangeError>,
@@ -252,16 +252,16 @@ impl UniverseReader {
     /// Listing and figures are of this moment: the list is made, replaced or ranked anew by them.
     async fn make_list(&mut self, now: &Moment) -> Result<Option<Failure>, WatchListError> {
         if !self.roll.has_list() {
-            match self.roll.begin() {
-                Ok(()) => {}
+            match self.roll.begin(self.unreadable_rows) {
+                Ok(()) => self.tell_begun(now),
                 Err(error @ WatchListError::Unknown(_)) => return Err(error),
-                Err(error @ (WatchListError::Empty | WatchListError::Torn { .. })) => {
-                    return Ok(Some(Failure::Listing(error)));
-                }
+                Err(
+                    error @ (WatchListError::Unreadable { .. }
+                    | WatchListError::Empty
+                    | WatchListError::Torn { .. }),
+                ) => return Ok(Some(Failure::Listing(error))),
             }
             self.pace.ranked(now.mono);
-            let (contracts, speed) = (self.roll.watched().len(), now.speed);
-            tracing::info!(contracts, speed, "watch list read");
         } else if self.pace.is_ranking_due(now.mono, now.speed) {
             self.roll.rerank();
             self.pace.ranked(now.mono);
@@ -270,6 +270,15 @@ impl UniverseReader {
             self.replace(asked, now).await;
         }
         Ok(None)
+    }
+
+    fn tell_begun(&self, now: &Moment) {
+        let (contracts, speed) = (self.roll.watched().len(), now.speed);
+        tracing::info!(contracts, speed, "watch list read");
+        let ended: Vec<_> = self.roll.ended().into_iter().collect();
+        if !ended.is_empty() {
+            tracing::warn!(contracts = %names(&ended), "HAMA_SYMBOLS: these do not trade; they are shown as ended while they do not");
+        }
     }
 
     /// A start with the list in force, or its configured one, needs no answer of the exchange.
@@ -407,9 +416,11 @@ impl From<Failure> for OrderError {
                 Self::Unreadable(format!("the exchange's listing cannot be read ({error})"))
             }
             Failure::Listing(WatchListError::Unknown(names)) => Self::Unknown(names),
-            Failure::Listing(error @ (WatchListError::Empty | WatchListError::Torn { .. })) => {
-                Self::Unreadable(error.to_string())
-            }
+            Failure::Listing(
+                error @ (WatchListError::Unreadable { .. }
+                | WatchListError::Empty
+                | WatchListError::Torn { .. }),
+            ) => Self::Unreadable(error.to_string()),
         }
     }
 }

@@ -143,12 +143,22 @@ impl Roll {
         Ok(())
     }
 
-    /// As `put_in_force`, of the list the program begins with.
+    /// As `put_in_force`, of the list the program begins with. `unreadable`: rows of the listing that cannot be read.
     ///
     /// # Errors
-    /// As `put_in_force`.
-    pub(super) fn begin(&mut self) -> Result<(), WatchListError> {
-        self.put_in_force(self.in_force.clone(), Names::MustTrade)
+    /// As `put_in_force`. `Unknown`: only who gave the names can mend it.
+    pub(super) fn begin(&mut self, unreadable: usize) -> Result<(), WatchListError> {
+        let begun = self.put_in_force(self.in_force.clone(), Names::MustExist);
+        if let Err(WatchListError::Unknown(symbols)) = begun {
+            let is_absent = |symbol| self.listing.contract(symbol).is_none();
+            return Err(if unreadable > 0 && symbols.iter().all(is_absent) {
+                let rows = unreadable; // theirs may be among them
+                WatchListError::Unreadable { symbols, rows }
+            } else {
+                WatchListError::Unknown(symbols)
+            });
+        }
+        begun
     }
 
     fn choose(&self, list: &WatchList, names: Names) -> Result<BTreeSet<Symbol>, WatchListError> {
@@ -170,12 +180,19 @@ impl Roll {
             .iter()
             .cloned()
             .partition(|symbol| self.listing.trades(symbol));
-        if !other.is_empty() && (names == Names::MustTrade || trading.is_empty()) {
-            return Err(WatchListError::Unknown(other));
+        let (ended, strange): (Vec<_>, Vec<_>) = other
+            .iter()
+            .cloned()
+            .partition(|symbol| self.listing.is_perpetual(symbol));
+        let wrong = match names {
+            Names::MustTrade => other,
+            Names::MustExist => strange,
+            Names::MayHaveEnded if trading.is_empty() => other,
+            Names::MayHaveEnded => Vec::new(),
+        };
+        if !wrong.is_empty() {
+            return Err(WatchListError::Unknown(wrong));
         }
-        let ended = other
-            .into_iter()
-            .filter(|symbol| self.listing.contract(symbol).is_some());
         Ok(trading.into_iter().chain(ended).collect())
     }
 

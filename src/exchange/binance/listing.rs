@@ -20,6 +20,8 @@ const CONTRACTS_PATH: &str = "/fapi/v1/exchangeInfo";
 const TICKERS_PATH: &str = "/fapi/v1/ticker/24hr";
 /// Rows of the merged COIN-M exchange: their volumes are in contracts, not in money (hazard 26).
 const COIN_MARGINED: i64 = 2;
+/// What a perpetual becomes that is on its way out.
+const DELIVERING: &str = "PERPETUAL_DELIVERING";
 /// How fast a simulated exchange may run. Waits are divided by it: of a speed near 0 no span comes out that a timer holds.
 const SPEEDS: RangeInclusive<f64> = 1.0..=3_600.0;
 
@@ -151,10 +153,11 @@ fn rows<T>(
 impl WireContract {
     fn into_contract(self) -> Contract {
         let kind = match self.contract_type.as_str() {
-            "PERPETUAL" if self.st != Some(COIN_MARGINED) => ContractKind::Perpetual,
+            "PERPETUAL" | DELIVERING if self.st != Some(COIN_MARGINED) => ContractKind::Perpetual,
             _ => ContractKind::Other,
         };
         let status = match self.status.as_str() {
+            _ if self.contract_type == DELIVERING => ContractStatus::Ended,
             "TRADING" => ContractStatus::Trading,
             "PENDING_TRADING" => ContractStatus::Pending,
             "PRE_DELIVERING" | "DELIVERING" | "DELIVERED" | "PRE_SETTLE" | "SETTLING" | "CLOSE" => {
@@ -206,6 +209,22 @@ fn senseless(path: &'static str, why: &'static str) -> ExchangeError {
 mod tests {
     use super::*;
     use crate::exchange::binance::mutate::mutations;
+
+    #[test]
+    fn h24_a_perpetual_that_is_being_delivered_has_ended() {
+        let listed = |kind: &str, st: i64| {
+            let body = format!(
+                r#"{{"symbols":[{{"symbol":"OMGUSDT","contractType":"{kind}","onboardDate":1,"status":"TRADING",
+                "baseAsset":"OMG","quoteAsset":"USDT","marginAsset":"USDT","st":{st}}}]}}"#
+            );
+            let row = read_contracts(body.as_bytes()).unwrap().rows.remove(0);
+            (row.kind, row.status)
+        };
+        let ended = (ContractKind::Perpetual, ContractStatus::Ended);
+        assert_eq!(listed("PERPETUAL_DELIVERING", 1), ended);
+        assert_eq!(listed("PERPETUAL_DELIVERING", 2).0, ContractKind::Other);
+        assert_eq!(listed("PERPETUAL", 1).1, ContractStatus::Trading);
+    }
 
     #[test]
     fn h29_a_speed_that_no_exchange_runs_at_is_refused() {
