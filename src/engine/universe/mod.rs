@@ -94,6 +94,7 @@ pub(super) struct UniverseReader {
     not_before: Mono,
     complaints: Complaints,
     unreadable_rows: usize,
+    unreadable_figures: usize,
     figures_at: Option<TimeMs>,
 }
 
@@ -113,6 +114,7 @@ impl UniverseReader {
             not_before: Mono::default(),
             complaints: Complaints::default(),
             unreadable_rows: 0,
+            unreadable_figures: 0,
             figures_at: None,
         }
     }
@@ -228,7 +230,8 @@ impl UniverseReader {
         let now = Moment::read(&self.ties.clock);
         self.tell_simulated(reading.simulated).await;
         if let Some(tickers) = reading.tickers {
-            self.roll.take_figures(tickers);
+            self.count_unreadable_figures(tickers.skipped);
+            self.roll.take_figures(tickers.rows);
             self.figures_at = Some(now.exchange);
         }
         if let Some(listed) = reading.contracts {
@@ -258,16 +261,22 @@ impl UniverseReader {
                 Err(
                     error @ (WatchListError::Unreadable { .. }
                     | WatchListError::Empty
+                    | WatchListError::Unranked { .. }
                     | WatchListError::Torn { .. }),
                 ) => return Ok(Some(Failure::Listing(error))),
             }
             self.pace.ranked(now.mono);
-        } else if self.pace.is_ranking_due(now.mono, now.speed) {
-            self.roll.rerank();
-            self.pace.ranked(now.mono);
         }
-        if let Some(asked) = self.asked.take() {
-            self.replace(asked, now).await;
+        if let Some(asked) = self.asked.take()
+            && let Some(failure) = self.replace(asked, now).await
+        {
+            return Ok(Some(failure));
+        }
+        if self.pace.is_ranking_due(now.mono, now.speed) {
+            if let Err(error) = self.roll.rerank() {
+                return Ok(Some(Failure::Listing(error)));
+            }
+            self.pace.ranked(now.mono);
         }
         Ok(None)
     }
@@ -292,10 +301,11 @@ impl UniverseReader {
     }
 
     /// Makes the list a start asks for, then passes the start on. The list is left alone when that fails, and when the
-    /// asker has gone meanwhile: he was told that nothing came of it.
-    async fn replace(&mut self, asked: StartAsked, now: &Moment) {
+    /// asker has gone meanwhile: he was told that nothing came of it. Some: there is nothing to rank it by, the start waits
+    /// on; what becomes of it then is decided as after any failure.
+    async fn replace(&mut self, asked: StartAsked, now: &Moment) -> Option<Failure> {
         if asked.names == Names::MustTrade && asked.answer.is_closed() {
-            return;
+            return None;
         }
         let wanted = self.roll.meant_by(asked.order.symbols.as_deref());
         let names = match asked.order.symbols {
@@ -303,17 +313,22 @@ impl UniverseReader {
             None => Names::MayHaveEnded, // it was right when the program began
         };
         if let Err(error) = self.roll.put_in_force(wanted, names) {
+            if let WatchListError::Unranked { .. } = error {
+                self.asked = Some(asked);
+                return Some(Failure::Listing(error));
+            }
             if names == Names::MayHaveEnded {
                 tracing::warn!(%error, "the watch list of the last start cannot be had any more; the configured one stays");
             }
             let _ = asked.answer.send(Err(Failure::Listing(error).into()));
-            return;
+            return None;
         }
         self.pace.ranked(now.mono);
         let contracts = self.roll.watched().len();
         tracing::info!(contracts, "watch list replaced by a start");
         self.tell().await;
         self.say(Word::Started(asked)).await;
+        None
     }
 
     /// Tells the engine what is another than it was told last.
@@ -380,6 +395,13 @@ impl UniverseReader {
             self.unreadable_rows = rows;
         }
     }
+
+    fn count_unreadable_figures(&mut self, rows: usize) {
+        if rows != self.unreadable_figures {
+            tracing::warn!(rows, "rows of the exchange's 24 h figures cannot be read");
+            self.unreadable_figures = rows;
+        }
+    }
 }
 
 /// What is on its way; never, when nothing is.
@@ -419,6 +441,7 @@ impl From<Failure> for OrderError {
             Failure::Listing(
                 error @ (WatchListError::Unreadable { .. }
                 | WatchListError::Empty
+                | WatchListError::Unranked { .. }
                 | WatchListError::Torn { .. }),
             ) => Self::Unreadable(error.to_string()),
         }
@@ -426,28 +449,4 @@ impl From<Failure> for OrderError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::exchange::binance::{Binance, BinanceSettings};
-
-    #[tokio::test]
-    async fn while_an_answer_is_on_its_way_the_reader_rests() {
-        let settings = EngineSettings::new(WatchList::Top(1), vec![Interval::M1]);
-        let clock = ExchangeClock::from_wall();
-        let never_reached = BinanceSettings::default();
-        let exchange = Exchange::Binance(Binance::new(&never_reached, clock.clone()).unwrap());
-        let ties = Ties {
-            exchange,
-            clock,
-            interest: Interest::default(),
-            listing_news: Arc::default(),
-            published: watch::channel(Universe::none_yet(&settings)).0,
-            words: mpsc::channel(1).0,
-        };
-        let reader = UniverseReader::new(ties, &settings);
-        let at_once = Duration::from_millis(1);
-        assert_eq!(reader.pause(&None), at_once, "everything is due");
-        let on_its_way: OnItsWay = Some(std::future::pending().boxed());
-        assert_eq!(reader.pause(&on_its_way), Duration::from_secs(1));
-    }
-}
+mod tests;

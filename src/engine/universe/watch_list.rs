@@ -32,6 +32,16 @@ pub enum WatchListError {
     /// Nothing trades: maintenance, or a listing that is not whole.
     #[error("the exchange lists no trading perpetual to watch")]
     Empty,
+    /// Too few 24 h figures to rank by.
+    #[error(
+        "the exchange's 24 h figures have readable rows of {known} contracts where {trading} USDT perpetuals trade; nothing is ranked by them"
+    )]
+    Unranked {
+        /// USDT perpetuals that trade and have figures.
+        known: usize,
+        /// USDT perpetuals that trade.
+        trading: usize,
+    },
     /// Too few rows to be believed.
     #[error(
         "the exchange's listing has only {rows} rows where it had {before}; it is not believed"

@@ -244,12 +244,12 @@ fn h24_what_no_longer_trades_ends_at_the_exchanges_word_and_leaves_with_the_next
     assert_eq!(names(&roll.ended()), "S00USDT");
     assert_eq!(names(&roll.watched()), "S00USDT S01USDT");
     assert!(!roll.tradable().contains(&symbol("S00USDT")));
-    roll.rerank();
+    roll.rerank().unwrap();
     assert_eq!(names(&roll.watched()), "S01USDT S02USDT");
     assert_eq!(names(&roll.ended()), "");
     listed[0].status = ContractStatus::Trading; // it was only halted
     roll.take_listing(listed, &at(20)).unwrap();
-    roll.rerank();
+    roll.rerank().unwrap();
     assert_eq!(names(&roll.watched()), "S00USDT S01USDT");
 }
 
@@ -260,7 +260,7 @@ fn h24_an_explicit_list_shows_what_has_ended_for_good() {
     let mut roll = roll(list, listed.clone(), tickers);
     listed[1].status = ContractStatus::Ended;
     roll.take_listing(listed, &at(10)).unwrap();
-    roll.rerank();
+    roll.rerank().unwrap();
     assert_eq!(names(&roll.ended()), "S01USDT");
     let told = roll.contracts();
     assert_eq!(told.len(), 2, "with all that is known of it");
@@ -273,12 +273,12 @@ fn h25_a_new_listing_is_nobody_before_it_trades_and_joins_by_its_turnover_then()
     let mut roll = roll(WatchList::Top(2), listed.clone(), tickers.clone());
     assert!(!roll.heed(&set(&["NEWUSDT"])), "nothing comes of it");
     assert_eq!(names(&roll.watched()), "S00USDT S01USDT", "asked for");
-    roll.rerank();
+    roll.rerank().unwrap();
     assert_eq!(names(&roll.watched()), "S00USDT S01USDT");
     listed[4].status = ContractStatus::Trading;
     roll.take_listing(listed.clone(), &at(10)).unwrap();
     assert!(roll.tradable().contains(&symbol("NEWUSDT")));
-    roll.rerank();
+    roll.rerank().unwrap();
     assert_eq!(names(&roll.watched()), "S00USDT S01USDT", "no figures yet");
     tickers.push(ticker("NEWUSDT", 5_000.0));
     roll.take_figures(tickers);
@@ -287,13 +287,44 @@ fn h25_a_new_listing_is_nobody_before_it_trades_and_joins_by_its_turnover_then()
         "S00USDT S01USDT",
         "not within the hour"
     );
-    roll.rerank();
+    roll.rerank().unwrap();
     let expected = [("NEWUSDT".into(), Some(1)), ("S00USDT".into(), Some(2))];
     assert_eq!(
         ranks(&roll),
         expected,
         "S01 has fallen to the third place of 2"
     );
+}
+
+#[test]
+fn h33_a_contract_whose_figures_are_missing_keeps_the_place_it_had() {
+    let (listed, tickers) = market(20);
+    let mut roll = roll(WatchList::Top(10), listed, tickers.clone());
+    roll.take_figures(tickers[1..].to_vec());
+    roll.rerank().unwrap();
+    assert!(roll.watched().contains(&symbol("S00USDT")));
+    let told = roll.contracts().remove(0);
+    assert_eq!((told.rank, told.quote_volume_24h), (Some(1), None));
+    roll.take_figures(tickers[11..].to_vec());
+    let error = roll.rerank().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            WatchListError::Unranked {
+                known: 9,
+                trading: 20
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(roll.watched().len(), 10);
+    assert!(
+        roll.put_in_force(WatchList::Top(3), Names::MustTrade)
+            .is_err()
+    );
+    roll.put_in_force(named(&["S19USDT"]), Names::MustTrade)
+        .unwrap();
+    roll.rerank().unwrap();
 }
 
 #[test]
@@ -304,7 +335,7 @@ fn a_contract_leaves_only_past_one_and_a_fifth_of_the_list_and_only_unasked_for(
         let mut tickers = tickers.clone();
         tickers[0].quote_volume_24h = volume;
         roll.take_figures(tickers);
-        roll.rerank();
+        roll.rerank().unwrap();
     };
     fall(&mut roll, 988.5); // the twelfth now
     assert_eq!(ranks(&roll)[0], ("S00USDT".into(), Some(12)));
@@ -355,7 +386,7 @@ fn what_readers_ask_for_is_watched_beside_the_list_while_they_do_and_while_there
         "S05USDT",
         "who asked for it sees that"
     );
-    roll.rerank();
+    roll.rerank().unwrap();
     assert_eq!(names(&roll.watched()), "S00USDT S01USDT S03USDT");
 }
 
@@ -372,7 +403,7 @@ fn whoever_is_past_the_lists_length_and_unwanted_yields_to_what_readers_want() {
         let mut tickers = tickers.clone();
         tickers[0].quote_volume_24h = volume;
         roll.take_figures(tickers);
-        roll.rerank();
+        roll.rerank().unwrap();
     };
     fall(&mut roll, 989.5); // the eleventh now, and S10USDT the tenth
     assert!(roll.watched().contains(&symbol("S10USDT")));
@@ -431,7 +462,7 @@ fn the_list_never_passes_the_bound_however_much_moves() {
             .map(|_| tickers[dice.usize(..40)].symbol.clone())
             .collect();
         roll.heed(&wanted);
-        roll.rerank();
+        roll.rerank().unwrap();
         let watched = roll.watched();
         assert!(watched.len() <= 11, "round {round}: {}", names(&watched));
         let first: BTreeSet<_> = roll.first(10).cloned().collect();
@@ -536,7 +567,7 @@ fn h33_a_start_from_a_torn_listing_is_made_good_by_the_next() {
     assert_eq!(names(&roll.watched()), "S06USDT S07USDT S08USDT");
     roll.take_listing(listed, &at(300)).unwrap();
     assert_eq!(roll.watched().len(), 5, "there was room");
-    roll.rerank();
+    roll.rerank().unwrap();
     assert_eq!(
         names(&roll.watched()),
         "S00USDT S01USDT S02USDT S03USDT S04USDT"
