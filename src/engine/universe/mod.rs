@@ -7,6 +7,7 @@ mod listing;
 mod pace;
 mod reading;
 mod roll;
+mod start_asked;
 mod watch_list;
 
 use std::collections::BTreeSet;
@@ -15,8 +16,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
+pub(super) use self::start_asked::StartAsked;
 pub(super) use self::watch_list::Names;
 pub use self::watch_list::{WatchList, WatchListError};
 
@@ -27,7 +29,7 @@ use super::complaints::Complaints;
 use super::core::Event;
 use super::handle::Universe;
 use super::moment::Moment;
-use super::order::{OrderError, StartOrder, Started, names};
+use super::order::{OrderError, names};
 use super::settings::EngineSettings;
 use crate::backoff::Backoff;
 use crate::clock::{ExchangeClock, Mono};
@@ -62,13 +64,6 @@ pub(super) enum Word {
     News(Vec<Event>),
     /// A start whose watch list has been told.
     Started(StartAsked),
-}
-
-/// A start whose watch list is to be made.
-pub(super) struct StartAsked {
-    pub(super) order: StartOrder,
-    pub(super) names: Names,
-    pub(super) answer: oneshot::Sender<Result<Started, OrderError>>,
 }
 
 /// What the engine was told last.
@@ -159,7 +154,7 @@ impl UniverseReader {
     fn next_reading(&mut self) -> OnItsWay {
         let now = Mono::now();
         let scope = match &self.asked {
-            Some(asked) if asked.names == Names::MustTrade => Scope::Both, // somebody waits
+            Some(asked) if asked.is_an_operators() => Scope::Both, // somebody waits
             _ if now < self.not_before => return None,
             Some(_) => Scope::Both,
             None => self.pace.due(now, self.ties.clock.speed())?,
@@ -203,8 +198,7 @@ impl UniverseReader {
             tracing::warn!(error = %failure, unsaid, "the exchange's listing cannot be had; trying on");
         }
         self.pace.hint(Hint::Changed); // if one was to be heeded, it still is
-        let waits = |asked: &mut StartAsked| asked.names == Names::MustTrade;
-        if let Some(asked) = self.asked.take_if(waits) {
+        if let Some(asked) = self.asked.take_if(|asked| asked.is_an_operators()) {
             let _ = asked.answer.send(Err(failure.into()));
         }
         Ok(())
@@ -290,8 +284,11 @@ impl UniverseReader {
         }
     }
 
-    /// A start with the list in force, or its configured one, needs no answer of the exchange.
+    /// A start with the list in force, or its configured one, needs no answer of the exchange. It may have waited long.
     async fn take_start(&mut self, asked: StartAsked) {
+        if asked.is_void() {
+            return;
+        }
         let wanted = self.roll.meant_by(asked.order.symbols.as_deref());
         if self.roll.is_in_force(&wanted) {
             self.say(Word::Started(asked)).await;
@@ -301,10 +298,10 @@ impl UniverseReader {
     }
 
     /// Makes the list a start asks for, then passes the start on. The list is left alone when that fails, and when the
-    /// asker has gone meanwhile: he was told that nothing came of it. Some: there is nothing to rank it by, the start waits
+    /// start is void by now. Some: there is nothing to rank it by, the start waits
     /// on; what becomes of it then is decided as after any failure.
     async fn replace(&mut self, asked: StartAsked, now: &Moment) -> Option<Failure> {
-        if asked.names == Names::MustTrade && asked.answer.is_closed() {
+        if asked.is_void() {
             return None;
         }
         let wanted = self.roll.meant_by(asked.order.symbols.as_deref());

@@ -1,6 +1,10 @@
 //! What the reader does with an answer that is not what it should be, and with starts nobody waits for any more.
 
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
 use super::*;
+use crate::engine::order::StartOrder;
 use crate::exchange::binance::{Binance, BinanceSettings};
 use crate::exchange::{Contract, ContractKind, ContractStatus, Rows, Ticker};
 
@@ -128,4 +132,38 @@ async fn h33_a_list_of_names_needs_no_figures() {
     let listed = [("AUSDT", None), ("BUSDT", None), ("CUSDT", Some(1.0))];
     assert_eq!(bench.read(&listed, 2).await, None);
     assert_eq!(bench.watched(), ["AUSDT"]);
+}
+
+#[tokio::test]
+async fn a_start_that_waited_until_its_asker_had_gone_or_a_stop_came_is_dropped() {
+    let mut bench = Bench::new(WatchList::Top(1));
+    assert_eq!(bench.read(&[("AUSDT", Some(1.0))], 0).await, None);
+    while bench.words.try_recv().is_ok() {}
+    let stopped = CancellationToken::new();
+    let ask = |stopped: &CancellationToken, symbols: Option<Vec<Symbol>>| {
+        let (answer, asker) = oneshot::channel();
+        let order = StartOrder {
+            symbols,
+            sweep_every: None,
+        };
+        let asked = StartAsked::by_operator(order, answer, stopped.clone());
+        (asked, asker)
+    };
+    for symbols in [None, Some(vec![symbol("AUSDT")])] {
+        let (asked, asker) = ask(&stopped, symbols);
+        drop(asker);
+        bench.reader.take_start(asked).await;
+        assert!(bench.words.try_recv().is_err(), "his deadline is over");
+        assert!(bench.reader.asked.is_none());
+    }
+    let (asked, _waits) = ask(&stopped, Some(vec![symbol("AUSDT")]));
+    bench.reader.take_start(asked).await;
+    assert!(bench.reader.asked.is_some(), "its list is being made");
+    stopped.cancel();
+    assert_eq!(bench.read(&[("AUSDT", Some(1.0))], 0).await, None);
+    assert!(bench.words.try_recv().is_err(), "a stop came first");
+    assert!(bench.reader.roll.is_in_force(&WatchList::Top(1)));
+    let (asked, _waits) = ask(&CancellationToken::new(), None);
+    bench.reader.take_start(asked).await;
+    assert!(matches!(bench.words.try_recv(), Ok(Word::Started(_))));
 }

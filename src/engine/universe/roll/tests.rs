@@ -553,7 +553,7 @@ fn h33_a_whole_listing_or_an_empty_one_begins_the_hour_of_a_small_one_anew() {
     let mut roll = roll(WatchList::Top(20), listed.clone(), tickers);
     let small = listed[..9].to_vec();
     roll.take_listing(small.clone(), &at(100)).unwrap_err();
-    roll.take_listing(listed.clone(), &at(200)).unwrap();
+    roll.take_listing(listed, &at(200)).unwrap();
     roll.take_listing(small.clone(), &at(3_700)).unwrap_err();
     roll.take_listing(vec![], &at(4_000)).unwrap_err();
     roll.take_listing(small.clone(), &at(7_300)).unwrap_err();
