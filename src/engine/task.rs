@@ -83,6 +83,7 @@ pub fn start(
         listing_news: listing_news.clone(),
         published: universe,
         words,
+        voice: voice.clone(),
     };
     let reader = UniverseReader::new(ties, settings);
     tasks.spawn("watch list", reader.run(start_receiver, tasks.clone()));
@@ -192,7 +193,7 @@ impl EngineTask {
                     Word::News(events) => self.apply(events).await,
                     Word::Started(start) => self.start(start).await,
                 },
-                voice = next_voice(&mut inbox.voice) => self.take_voice(voice).await,
+                voice = Voice::next(&mut inbox.voice) => self.take_voice(voice).await,
                 _ = ticks.tick() => self.apply([Event::Tick]).await,
             };
             if done.is_err() {
@@ -349,16 +350,6 @@ impl EngineTask {
         };
         self.info.send_replace(info);
     }
-}
-
-async fn next_voice(voice: &mut Option<watch::Receiver<Voice>>) -> Voice {
-    if let Some(heard) = voice {
-        if heard.changed().await.is_ok() {
-            return heard.borrow_and_update().clone();
-        }
-        *voice = None; // the writer has ended: what was said last holds
-    }
-    std::future::pending().await
 }
 
 /// Hands a read to the fetcher; what does not fit is answered at once: not read.

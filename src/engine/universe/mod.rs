@@ -35,7 +35,7 @@ use crate::backoff::Backoff;
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::{Advice, Exchange, ExchangeError};
 use crate::market::{Interval, Symbol, TimeMs};
-use crate::store::Interest;
+use crate::store::{Interest, Voice};
 use crate::tasks::Tasks;
 
 /// After an error that only a person can mend.
@@ -56,6 +56,8 @@ pub(super) struct Ties {
     pub(super) listing_news: Arc<Notify>,
     pub(super) published: watch::Sender<Arc<Universe>>,
     pub(super) words: mpsc::Sender<Word>,
+    /// Whether this engine speaks, and what the one before it watched; none where there is only one.
+    pub(super) voice: Option<watch::Receiver<Voice>>,
 }
 
 /// What the engine is told, in order.
@@ -124,7 +126,7 @@ impl UniverseReader {
                     on_its_way = self.next_reading();
                 }
                 let pause = self.pause(&on_its_way);
-                let mut is_read = false;
+                let (mut is_read, mut goes_on) = (false, false);
                 tokio::select! {
                     outcome = arrival(&mut on_its_way) => {
                         (on_its_way, is_read) = (None, true);
@@ -133,13 +135,16 @@ impl UniverseReader {
                         }
                     }
                     Some(asked) = starts.recv(), if self.asked.is_none() => self.take_start(asked).await,
+                    voice = Voice::next(&mut self.ties.voice) => {
+                        goes_on = self.roll.go_on_with(watched_before(&voice));
+                    }
                     () = self.ties.listing_news.notified() => self.pace.hint(Hint::Changed),
                     () = self.ties.interest.changed() => {}
                     () = self.ties.interest.unknown_named() => self.pace.hint(Hint::UnknownName),
                     () = tokio::time::sleep(pause) => {}
                 }
                 let is_wanted = self.roll.heed(&self.ties.interest.wanted(Mono::now()));
-                if is_read || is_wanted {
+                if is_read || is_wanted || goes_on {
                     self.tell().await;
                 }
             }
@@ -398,6 +403,14 @@ impl UniverseReader {
             tracing::warn!(rows, "rows of the exchange's 24 h figures cannot be read");
             self.unreadable_figures = rows;
         }
+    }
+}
+
+/// What the engine that spoke before watched.
+fn watched_before(voice: &Voice) -> BTreeSet<Symbol> {
+    match voice {
+        Voice::Speaking { told, .. } => told.keys().map(|key| key.symbol.clone()).collect(),
+        Voice::Silent => BTreeSet::new(),
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Roll {
     list: BTreeSet<Symbol>,
     /// What readers want, the earliest first.
     wanted: Vec<Symbol>,
+    /// What the engine before this one watched, until there is a list to add it to.
+    before: BTreeSet<Symbol>,
 }
 
 impl Roll {
@@ -49,6 +51,7 @@ impl Roll {
             ranks: BTreeMap::new(),
             list: BTreeSet::new(),
             wanted: Vec::new(),
+            before: BTreeSet::new(),
         }
     }
 
@@ -176,7 +179,37 @@ impl Roll {
                 WatchListError::Unknown(symbols)
             });
         }
+        self.keep_those_of_before();
         begun
+    }
+
+    /// Goes on with what another engine watched: a ranked contract that it had not let go of yet stays, as it would have
+    /// with that one. Whether the list is another than before.
+    pub(super) fn go_on_with(&mut self, watched: BTreeSet<Symbol>) -> bool {
+        self.before = watched;
+        self.keep_those_of_before()
+    }
+
+    fn keep_those_of_before(&mut self) -> bool {
+        let WatchList::Top(count) = self.in_force else {
+            return false;
+        };
+        if !self.has_list() {
+            return false;
+        }
+        let before = std::mem::take(&mut self.before);
+        let length = self.list.len();
+        let room = self.max_watched.saturating_sub(length);
+        let new = before.into_iter().filter(|one| !self.list.contains(one));
+        let near: Vec<_> = new.filter(|one| self.is_near(one, count)).collect();
+        self.list.extend(near.into_iter().take(room));
+        self.list.len() > length
+    }
+
+    /// Whether a contract is no further than 1.2 times the list's length down: it stays if it is on the list.
+    fn is_near(&self, symbol: &Symbol, count: usize) -> bool {
+        let rank = self.ranks.get(symbol);
+        rank.is_some_and(|rank| rank * 5 <= count * 6)
     }
 
     fn choose(&self, list: &WatchList, names: Names) -> Result<BTreeSet<Symbol>, WatchListError> {
@@ -238,10 +271,9 @@ impl Roll {
 
     fn rank_anew(&mut self, count: usize) {
         let joins: Vec<_> = self.first(count).cloned().collect();
-        let (ranks, wanted) = (&self.ranks, &self.wanted);
-        let near = |symbol: &Symbol| ranks.get(symbol).is_some_and(|rank| rank * 5 <= count * 6);
-        self.list
-            .retain(|symbol| near(symbol) || wanted.contains(symbol));
+        let mut list = std::mem::take(&mut self.list);
+        list.retain(|symbol| self.is_near(symbol, count) || self.wanted.contains(symbol));
+        self.list = list;
         self.list.extend(joins);
         self.make_room(count);
         while self.list.len() > self.max_watched {

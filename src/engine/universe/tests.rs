@@ -28,6 +28,7 @@ impl Bench {
             listing_news: Arc::default(),
             published: watch::channel(Universe::none_yet(&settings)).0,
             words: sender,
+            voice: None,
         };
         let reader = UniverseReader::new(ties, &settings);
         Self { reader, words }

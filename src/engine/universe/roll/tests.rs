@@ -254,6 +254,32 @@ fn h24_what_no_longer_trades_ends_at_the_exchanges_word_and_leaves_with_the_next
 }
 
 #[test]
+fn h26_a_takeover_lets_go_of_nothing_that_the_engine_before_would_have_kept() {
+    let (listed, tickers) = market(20);
+    let before = |names: &[&str]| names.iter().map(|name| symbol(name)).collect();
+    // 1.2 times 10 is 12; the places begin at 1.
+    let watched = || before(&["S00USDT", "S11USDT", "S12USDT", "GONEUSDT"]);
+    let mut late = roll(WatchList::Top(10), listed.clone(), tickers.clone());
+    assert!(late.go_on_with(watched()));
+    assert!(!late.go_on_with(watched()), "it has it");
+    let mut early = Roll::new(WatchList::Top(10), 600);
+    assert!(!early.go_on_with(watched()), "there is no list yet");
+    early.take_listing(listed.clone(), &at(0)).unwrap();
+    early.take_figures(tickers.clone());
+    early.begin(0).unwrap();
+    for roll in [late, early] {
+        let watched = roll.watched();
+        assert_eq!(watched.len(), 11);
+        assert!(watched.contains(&symbol("S11USDT")));
+    }
+    let mut named = roll(named(&["S00USDT"]), listed, tickers);
+    assert!(
+        !named.go_on_with(watched()),
+        "who names contracts has those"
+    );
+}
+
+#[test]
 fn h24_an_explicit_list_shows_what_has_ended_for_good() {
     let (mut listed, tickers) = market(3);
     let list = named(&["S00USDT", "S01USDT"]);
