@@ -187,6 +187,32 @@ fn h04_a_close_counts_as_missing_by_the_exchanges_clock_however_wrong_ours_may_b
 }
 
 #[test]
+fn h22_a_clock_that_jumps_between_two_looks_at_a_hole_neither_hastens_nor_delays_the_second() {
+    let missing = START + 20..START + 23;
+    let market = (0..START + 2_000).filter(|minute| !missing.contains(minute));
+    for (at_first_min, then_min) in [(60, 0), (0, 60)] {
+        let mut world = World::live_with(market.clone().map(candle));
+        while world.minute() <= missing.end {
+            world.next_minute(CloseEvent::Comes);
+        }
+        let jump = |world: &mut World, by_min: i64| {
+            world.now.exchange = world.now.exchange.plus_ms(by_min * MINUTE);
+            world.lag_ms += by_min * MINUTE; // its candles close by its true time
+        };
+        jump(&mut world, at_first_min);
+        world.see_the_hole();
+        jump(&mut world, then_min - at_first_min);
+        world.wait_ms(45_000);
+        world.answer_all();
+        let series = |world: &World| world.engine.watched[&key()].series().clone();
+        assert!(series(&world).hole().is_some(), "{then_min}");
+        world.wait_ms(15_500);
+        world.answer_all();
+        assert_eq!(series(&world).bridged(), 3, "{then_min}");
+    }
+}
+
+#[test]
 fn a_hole_between_the_past_and_what_waited_behind_it_counts_as_opened() {
     let mut world = World::new((0..START + 600).map(candle));
     world.up(1);
