@@ -175,6 +175,11 @@ impl Series {
         Ok(true)
     }
 
+    /// Nothing is known of the open candle any more; false when nothing was.
+    pub fn forget_open(&mut self) -> bool {
+        self.open.take().is_some()
+    }
+
     /// Offers a closed candle. What becomes history is appended to `committed`, in order.
     ///
     /// # Errors

@@ -213,6 +213,31 @@ fn h22_a_clock_that_jumps_between_two_looks_at_a_hole_neither_hastens_nor_delays
 }
 
 #[test]
+fn h10_of_a_mute_series_no_open_candle_is_shown_until_it_is_heard_again() {
+    let mut world = World::live();
+    world.open(candle(world.minute()));
+    assert!(world.last_result().live.is_some());
+    let said = world.results.len();
+    world.apply(Event::Feed(FeedEvent::Mute { key: key() }));
+    assert_eq!(world.results.len(), said + 1, "readers are told");
+    assert_eq!(world.last_result().live, None);
+    assert_eq!(world.last_result().status, SeriesStatus::Live);
+    let shown = |world: &World| world.engine.chart(&key(), 9).unwrap().candles;
+    assert!(shown(&world).iter().all(|row| row.closed));
+    world.wait_ms(20_000);
+    assert_eq!(world.last_result().live, None);
+    world.next_minute(CloseEvent::Lost);
+    world.wait_ms(2_500);
+    world.answer_all(); // its closes come from REST meanwhile
+    assert_eq!(world.last_result().live, None);
+    assert_eq!(world.status(), SeriesStatus::Live);
+    world.apply(Event::Feed(FeedEvent::Heard { key: key() }));
+    world.open(candle(world.minute()));
+    assert!(world.last_result().live.is_some());
+    assert_eq!(world.told(), world.expected());
+}
+
+#[test]
 fn a_hole_between_the_past_and_what_waited_behind_it_counts_as_opened() {
     let mut world = World::new((0..START + 600).map(candle));
     world.up(1);

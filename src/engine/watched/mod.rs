@@ -243,6 +243,14 @@ impl Watched {
         }
     }
 
+    /// Its stream has fallen silent while others deliver: what the open candle said last is not shown on. Its closes come
+    /// from REST, so it stays live.
+    pub(super) fn muted(&mut self, now: &Moment, out: &mut Vec<Effect>) {
+        if self.series.forget_open() {
+            self.settle(News::OpenCandle, now, out);
+        }
+    }
+
     /// An update of a candle that REST has shown as closed: the clock by which it was asked may be wrong (hazard 29), and
     /// REST says once more what it is.
     fn doubt(&mut self, update: &Candle) {
