@@ -2,7 +2,7 @@
 //! speaks of is switched off (docs/feed.md says how that was tried).
 
 use super::world::{CloseEvent, MINUTE, START, World, candle, key};
-use crate::engine::{CLOSE_DELAY_BUCKETS_MS, Event};
+use crate::engine::{CLOSE_DELAY_BUCKETS_MS, Event, FetchJob, Urgency};
 use crate::exchange::FeedEvent;
 use crate::market::{Candle, HISTORY_MAX, SeriesStatus};
 use crate::signal::Source;
@@ -184,6 +184,64 @@ fn h04_a_close_counts_as_missing_by_the_exchanges_clock_however_wrong_ours_may_b
     assert_eq!(world.engine.info().late_closes, 0);
     world.wait_ms(1_000);
     assert_eq!(world.engine.info().late_closes, 1);
+}
+
+#[test]
+fn h04_slow_streams_put_off_neither_the_read_of_a_close_nor_the_word_that_it_is_missing() {
+    let mut world = World::live();
+    world.now.doubt_ms = 20_000; // every stamp is so old on arrival
+    for _ in 0..60 {
+        world.next_minute(CloseEvent::Lost);
+        world.wait_ms(2_500);
+        assert_eq!(world.asked.len(), 1, "T + 2 s, as ever");
+        world.answer_all();
+        assert_eq!(world.status(), SeriesStatus::Live);
+    }
+    assert_eq!(world.told(), world.expected());
+    let in_time = |source| source == Source::Rest;
+    assert!(world.changes.iter().all(|change| in_time(change.source)));
+    // REST is away as well.
+    world.next_minute(CloseEvent::Lost);
+    world.wait_ms(29_500);
+    assert_eq!(world.status(), SeriesStatus::Live);
+    world.wait_ms(1_000);
+    assert_eq!(world.status(), SeriesStatus::Dirty);
+    assert_eq!(world.engine.info().late_closes, 1);
+}
+
+#[test]
+fn h29_where_rest_agrees_with_the_streams_against_the_clock_a_series_stays_live_and_asks_rarely() {
+    let mut world = World::live();
+    let (minute, ahead_ms) = (world.minute(), 60 * MINUTE);
+    world.now.exchange = world.now.exchange.plus_ms(ahead_ms + 50_000);
+    world.now.mono = world.now.mono.plus_ms(50_000);
+    (world.now.doubt_ms, world.lag_ms) = (ahead_ms, ahead_ms);
+    world.apply(Event::Tick);
+    let mut asked = world.asked.clone();
+    world.answer_all(); // until then nobody knows who is right
+    for closed in minute..minute + 40 {
+        world.close(candle(closed)); // by the exchange's true time
+        for _ in 0..24 {
+            asked.append(&mut world.asked.clone());
+            world.answer_all();
+            world.wait_ms(2_500);
+            assert_eq!(world.status(), SeriesStatus::Live, "{closed}");
+        }
+    }
+    assert_eq!(world.told(), world.expected());
+    assert!(asked.len() < 60, "{} reads in 40 minutes", asked.len());
+    let spares = |job: &FetchJob| job.urgency > Urgency::Repair;
+    assert!(asked[1..].iter().all(spares), "they leave room for others");
+    // The clock is right again, and so is all else.
+    world.now.exchange = world.now.exchange.plus_ms(-ahead_ms);
+    (world.now.doubt_ms, world.lag_ms) = (0, 0);
+    world.answer_all();
+    for _ in 0..3 {
+        world.next_minute(CloseEvent::Lost);
+        world.wait_ms(2_500);
+        world.answer_all();
+    }
+    assert_eq!(world.told(), world.expected());
 }
 
 #[test]
@@ -398,16 +456,21 @@ fn h29_an_exchange_clock_stepped_either_way_closes_nothing_early_and_nothing_twi
         world.open(forming);
         world.now.exchange = world.now.exchange.plus_ms(step_min * MINUTE);
         if step_min > 0 {
-            // The streams contradict it, and so it is in doubt by as much.
-            world.now.error_ms = step_min * MINUTE;
+            // The streams contradict it, and so it is in doubt by as much; its candles close by its true time.
+            world.now.doubt_ms = step_min * MINUTE;
+            world.lag_ms = step_min * MINUTE;
         }
         world.apply(Event::Tick);
-        world.wait_ms(5_000);
-        for job in std::mem::take(&mut world.asked) {
-            assert!(job.request.until < forming.open_time, "{job:?}");
+        for _ in 0..10 {
+            world.answer_all();
+            world.wait_ms(500);
         }
+        let last = world.engine.watched[&key()].series().last().unwrap();
+        assert!(last.open_time < forming.open_time);
         world.now.exchange = world.now.exchange.plus_ms(-step_min * MINUTE);
-        world.now.error_ms = 0;
+        (world.now.doubt_ms, world.lag_ms) = (0, 0);
+        world.asked.clear();
+        world.apply(Event::Tick);
     }
     pass_minutes(&mut world, 30);
     let opens: Vec<_> = world.engine.watched[&key()]

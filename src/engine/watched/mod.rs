@@ -52,6 +52,13 @@ enum Unsaid {
     Correction(Box<Correction>),
 }
 
+/// Whether REST had the next candle when it last answered for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RestSide {
+    HadIt,
+    LackedIt,
+}
+
 /// What an event did to the series, for the result to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum News {
@@ -94,6 +101,7 @@ pub(super) struct Watched {
     disputed: BTreeSet<OpenTime>,
     /// REST had nothing to say of a disputed candle: it is asked again then.
     decide_at: Mono,
+    rest: RestSide,
     /// Candles of a time to come that came one after the other, nothing believable between them.
     early_in_a_row: u32,
     /// The candle whose close was missing when somebody was last alarmed.
@@ -160,6 +168,7 @@ impl Watched {
             hole: SeenTwice::default(),
             disputed: BTreeSet::new(),
             decide_at: Mono::default(),
+            rest: RestSide::HadIt,
             early_in_a_row: 0,
             alarmed: None,
             sampled_to: None,

@@ -1,7 +1,7 @@
 //! How candles become history, and what follows from it: the indicator moves, changes are noted, a revised candle is
 //! computed forward. A hole is bridged here and nowhere else. What is said of it, and when, is `telling`'s.
 
-use super::{News, Unsaid, Watched};
+use super::{News, RestSide, Unsaid, Watched};
 use crate::engine::forward::{self, Turn};
 use crate::engine::moment::Moment;
 use crate::exchange::CandleRequest;
@@ -38,6 +38,9 @@ impl Watched {
             self.decide_at = now.mono.plus_ms(RETRY_LAST_MS);
         }
         let stands_still = self.series.expected() == before;
+        if stands_still && before.is_some_and(covered) {
+            self.rest = RestSide::LackedIt;
+        }
         if let Some(hole) = self.series.hole().filter(|hole| covered(hole.from)) {
             let shown_behind = rows.last().is_some_and(|row| row.open_time > hole.until);
             if shown_behind && self.hole.confirm(hole.from, now) {
@@ -46,7 +49,7 @@ impl Watched {
             } else if !shown_behind && stands_still {
                 self.retry_later(now);
             }
-        } else if stands_still && self.series.hole().is_none() && self.overdue(now) {
+        } else if stands_still && self.series.hole().is_none() && self.is_due(now) {
             self.retry_later(now);
         }
         news
@@ -145,7 +148,13 @@ impl Watched {
             self.lose();
         }
         if !committed.is_empty() {
-            self.fruitless = 0;
+            let from_rest = committed.iter().any(|one| one.origin == Origin::Rest);
+            if from_rest || !self.is_due(now) {
+                // Else the clock runs ahead of REST, and each close of the stream would begin the vain reads anew.
+                self.rest = RestSide::HadIt;
+                self.fruitless = 0;
+                self.ask_again_at = now.mono;
+            }
             self.early_in_a_row = 0;
             self.hole.forget();
         }
