@@ -271,6 +271,56 @@ fn h22_a_clock_that_jumps_between_two_looks_at_a_hole_neither_hastens_nor_delays
 }
 
 #[test]
+fn h19_a_candle_rest_never_has_holds_up_no_other_dispute_and_is_let_go_with_its_time() {
+    let mut world = bridged(START + 20..START + 23);
+    pass_minutes(&mut world, 120);
+    world.close(candle(START + 21)); // REST never has it
+    world.answer_all();
+    let revised = Candle {
+        high: 200.0,
+        close: 180.0,
+        ..candle(world.minute() - 3)
+    };
+    world.market.insert(revised.open_time, revised);
+    world.close(revised);
+    world.answer_all();
+    assert_eq!(world.engine.info().corrections, 1);
+    assert_eq!(world.stands(), world.expected());
+    let before = world.requests;
+    pass_minutes(&mut world, 5);
+    assert!(
+        world.requests - before >= 4,
+        "it is asked for once a minute"
+    );
+    pass_minutes(&mut world, HISTORY_MAX);
+    let before = world.requests;
+    pass_minutes(&mut world, 5);
+    assert_eq!(world.requests, before, "older than all that is kept");
+}
+
+#[test]
+fn h19_many_disputes_are_decided_in_one_read_and_told_as_one_correction() {
+    let mut world = World::live();
+    pass_minutes(&mut world, 120);
+    let minute = world.minute();
+    for back in [20, 40, 60] {
+        let revised = Candle {
+            high: 190.0,
+            close: 180.0,
+            ..candle(minute - back)
+        };
+        world.market.insert(revised.open_time, revised);
+        world.close(revised);
+    }
+    let before = world.requests;
+    world.answer_all();
+    assert_eq!(world.engine.info().corrections, 3);
+    assert!(world.requests - before <= 1);
+    assert_eq!(world.corrections.len(), 1);
+    assert_eq!(world.stands(), world.expected());
+}
+
+#[test]
 fn h10_of_a_mute_series_no_open_candle_is_shown_until_it_is_heard_again() {
     let mut world = World::live();
     world.open(candle(world.minute()));

@@ -27,6 +27,9 @@ const EARLY_MAX: u32 = 8;
 /// Candles before the recommendation exists.
 const READY: usize = 100;
 
+/// Candles one read of disputed ones covers, with those between them: weight 1.
+const DISPUTE_PAGE: i64 = 98;
+
 /// Most candles one repair asks for, with the row behind them: weight 2, and 1 up to 98.
 const REPAIR_PAGE: i64 = 498;
 
@@ -125,6 +128,7 @@ impl Watched {
             return;
         };
         self.asked = Some(request.clone());
+        self.in_order.push(request.clone());
         out.push(Effect::Ask(FetchJob {
             request,
             urgency,
@@ -149,9 +153,15 @@ impl Watched {
             let expected = self.series.expected()?;
             return Some((self.range(expected, newest), self.urgency(now)));
         }
-        let disputed = *self.disputed.first()?;
-        let settled = now.mono >= self.decide_at && disputed <= newest;
-        settled.then(|| (self.range(disputed, disputed), Urgency::Repair))
+        let mut due = self
+            .disputed
+            .due(now.mono)
+            .take_while(|open| *open <= newest);
+        let first = due.next()?;
+        let page_end = self.key.interval.steps(first, DISPUTE_PAGE - 1);
+        let last = due.take_while(|open| *open <= page_end).last();
+        let last = last.unwrap_or(first);
+        Some((self.range(first, last), Urgency::Repair))
     }
 
     /// What REST has been asked for in vain, while streams and clock contradict each other, may not have closed at all: it

@@ -6,14 +6,16 @@
 
 mod asking;
 mod checking;
+mod disputed;
 mod record;
 mod taking;
 mod tally;
 mod telling;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
+use self::checking::Word;
+use self::disputed::Disputed;
 use self::record::Record;
 pub(super) use self::tally::Tally;
 use super::effect::Effect;
@@ -94,13 +96,13 @@ pub(super) struct Watched {
     link: Link,
     /// The one request that is on its way.
     asked: Option<CandleRequest>,
+    /// The reads on their way, of whatever kind, whose answer will be newer than all that is known of closed candles.
+    in_order: Vec<CandleRequest>,
     ask_again_at: Mono,
     fruitless: u32,
     hole: SeenTwice<OpenTime>,
-    /// Closed candles of which the stream says something else than history: REST decides.
-    disputed: BTreeSet<OpenTime>,
-    /// REST had nothing to say of a disputed candle: it is asked again then.
-    decide_at: Mono,
+    /// Closed candles of which the stream, or an answer that was overtaken, says something else than history.
+    disputed: Disputed,
     rest: RestSide,
     /// Candles of a time to come that came one after the other, nothing believable between them.
     early_in_a_row: u32,
@@ -163,11 +165,11 @@ impl Watched {
             history: None,
             link: Link::Never,
             asked: None,
+            in_order: Vec::new(),
             ask_again_at: Mono::default(),
             fruitless: 0,
             hole: SeenTwice::default(),
-            disputed: BTreeSet::new(),
-            decide_at: Mono::default(),
+            disputed: Disputed::default(),
             rest: RestSide::HadIt,
             early_in_a_row: 0,
             alarmed: None,
@@ -247,7 +249,7 @@ impl Watched {
                 self.early_in_a_row = 0;
                 self.settle(News::OpenCandle, now, out);
             }
-            Ok(false) => self.doubt(&candle),
+            Ok(false) => self.doubt(&candle, now),
             Err(refusal) => self.refuse(refusal),
         }
     }
@@ -262,10 +264,10 @@ impl Watched {
 
     /// An update of a candle that REST has shown as closed: the clock by which it was asked may be wrong (hazard 29), and
     /// REST says once more what it is.
-    fn doubt(&mut self, update: &Candle) {
+    fn doubt(&mut self, update: &Candle, now: &Moment) {
         let is_newest = self.series.last().map(|last| last.open_time) == Some(update.open_time);
         if is_newest && self.last_origin == Origin::Rest {
-            self.disputed.insert(update.open_time);
+            self.dispute(update.open_time, now);
         }
     }
 
@@ -275,7 +277,7 @@ impl Watched {
         if self.is_early(&candle, close_time, now) {
             return;
         }
-        let news = self.offer(&[candle], Origin::Stream, now);
+        let news = self.offer(&[candle], Word::Stream, now);
         self.settle(news, now, out);
         self.ask(now, out);
     }
@@ -293,9 +295,11 @@ impl Watched {
             return;
         };
         let Some(rows) = rows else {
+            self.unanswered(request);
             self.retry_later(now);
             return;
         };
+        let word = self.word_of(request);
         let news = match self
             .warm_up
             .as_mut()
@@ -308,7 +312,7 @@ impl Watched {
                 News::Nothing
             }
             Some(Step::Done(past)) => self.begin(*past, now),
-            None => self.repair(rows, &asked, now),
+            None => self.repair(rows, word, &asked, now),
         };
         self.settle(news, now, out);
         self.ask(now, out);
