@@ -2,6 +2,8 @@
 //! The stop drains in the order of the data: sources are told, the engine ends when their queue is empty, then the
 //! store's writer, then the hub, which says goodbye to its readers. Nothing here knows a candle or a message.
 
+mod summary;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,6 +150,8 @@ impl App {
                 engine::start(&settings, exchange, clock, writes, None, interest, tasks)
             }
         };
+        let minutes = summary::write(store.clone(), engine.clone(), hub.clone(), tasks.clone());
+        tasks.spawn("summary", minutes);
         let draining = CancellationToken::new();
         let state = HttpState {
             store: store.clone(),
@@ -433,6 +437,7 @@ fn hub_settings(config: &Config) -> HubSettings {
     settings.limits.client_messages_per_s = config.limits.client_messages_per_s.value;
     settings.limits.max_watched = config.watch.max_watched.value;
     settings.limits.slow_bytes = config.limits.slow_bytes.value;
+    settings.limits.queue_total_bytes = config.limits.queue_total_mb.value << 20;
     settings.limits.replay_max = config.limits.replay_max.value;
     settings
 }

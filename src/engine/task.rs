@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use super::core::{Engine, Event};
 use super::effect::{Effect, FetchJob};
@@ -19,7 +20,7 @@ use super::moment::Moment;
 use super::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
 use super::settings::EngineSettings;
 use super::timekeeper::TimeKeeper;
-use super::universe::{Names, StartAsked, Ties, UniverseReader, Word};
+use super::universe::{StartAsked, Ties, UniverseReader, Word};
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::{Exchange, FeedQueue, Streams, feed_queue};
 use crate::market::SeriesKey;
@@ -110,6 +111,7 @@ pub fn start(
         info,
         scheduler,
         starts,
+        overtaken: CancellationToken::new(),
         refreshing: BTreeMap::new(),
         listing_news,
         last_start: StartOrder::default(),
@@ -163,6 +165,8 @@ struct EngineTask {
     info: watch::Sender<EngineInfo>,
     scheduler: watch::Sender<SchedulerInfo>,
     starts: mpsc::Sender<StartAsked>,
+    /// Cancelled by a stop, for all starts on their way.
+    overtaken: CancellationToken,
     /// Who waits for a series to be read anew.
     refreshing: BTreeMap<SeriesKey, Vec<oneshot::Sender<Result<(), OrderError>>>>,
     /// Wakes who reads the exchange's listing.
@@ -208,12 +212,7 @@ impl EngineTask {
                 let _ = answer.send(self.engine.chart(&key, limit));
             }
             Order::Start { order, answer } => {
-                let names = Names::MustTrade;
-                let asked = StartAsked {
-                    order,
-                    names,
-                    answer,
-                };
+                let asked = StartAsked::by_operator(order, answer, self.overtaken.clone());
                 if let Err(TrySendError::Full(asked) | TrySendError::Closed(asked)) =
                     self.starts.try_send(asked)
                 {
@@ -222,6 +221,7 @@ impl EngineTask {
             }
             Order::Stop { answer } => {
                 if !answer.is_closed() {
+                    std::mem::take(&mut self.overtaken).cancel();
                     self.apply([Event::Stop]).await?;
                     self.save_scheduler().await?;
                     let _ = answer.send(Ok(()));
@@ -240,9 +240,13 @@ impl EngineTask {
     /// The watch list of a start is made, and told before it. One of our own, at a takeover, was only about the list: what
     /// the operator has said since stands.
     async fn start(&mut self, start: StartAsked) -> Result<(), Gone> {
+        if start.is_void() {
+            return Ok(());
+        }
         let sweep_every = start.order.sweep_every;
+        let is_an_operators = start.is_an_operators();
         self.last_start = start.order;
-        if start.names == Names::MustTrade {
+        if is_an_operators {
             self.apply([Event::Start(sweep_every)]).await?;
             self.save_scheduler().await?;
         }
@@ -274,12 +278,7 @@ impl EngineTask {
             sweep_every,
         };
         if order.symbols != self.last_start.symbols {
-            let (answer, _) = oneshot::channel();
-            let _ = self.starts.try_send(StartAsked {
-                order,
-                names: Names::MayHaveEnded,
-                answer,
-            });
+            let _ = self.starts.try_send(StartAsked::at_takeover(order));
         }
         Ok(())
     }

@@ -300,10 +300,11 @@ impl Watched {
             return;
         };
         let word = self.word_of(request);
+        let told_until = self.record.as_ref().map(|record| record.base().close_time);
         let news = match self
             .warm_up
             .as_mut()
-            .map(|warm_up| warm_up.take(&self.key, rows, &asked, now))
+            .map(|warm_up| warm_up.take(&self.key, (rows, &asked), told_until, now))
         {
             Some(Step::Ask) => {
                 if rows.is_empty() {
@@ -349,14 +350,21 @@ impl Watched {
         true
     }
 
-    /// So much is missing that a warm-up is nearer than a repair: begins anew. What readers were told is not forgotten;
-    /// what follows on it is computed from the two once history stands again.
+    /// So much is missing that a warm-up is nearer than a repair: begins anew.
     fn start_over_if_lost(&mut self, now: &Moment) {
         let lost = self.warm_up.is_none() && self.asked.is_none() && self.is_lost(now);
         if !lost {
             return;
         }
         tracing::warn!(series = %self.key, "more is missing than is kept: warming up anew");
+        self.start_over(now);
+    }
+
+    /// History is read anew. What readers were told is not forgotten; what follows on it is computed from the two once
+    /// history stands again, which then reaches back to it.
+    fn start_over(&mut self, now: &Moment) {
+        self.asked = None;
+        self.in_order.clear();
         self.warm_up = Some(WarmUp::default());
         self.history = None;
         self.tally.holes_closed += u64::from(self.series.hole().is_some());
@@ -386,7 +394,9 @@ impl Watched {
             .map_or(Recommendation::Hold, |last| last.recommendation);
         let committed = self.series.begin(past.candles, past.holes);
         self.tally.holes_opened += u64::from(self.series.hole().is_some());
-        self.absorb(&committed, now);
+        self.commit(&committed, now);
+        self.catch_up(past.older, now);
+        self.let_go();
         News::Close
     }
 

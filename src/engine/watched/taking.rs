@@ -131,8 +131,14 @@ impl Watched {
         }
     }
 
-    /// Candles have become history: moves the indicator and notes the changes.
+    /// Candles have become history: notes what they change, and lets go of the oldest.
     pub(super) fn absorb(&mut self, committed: &[Committed], now: &Moment) {
+        self.commit(committed, now);
+        self.let_go();
+    }
+
+    /// Candles have become history: moves the indicator and notes the changes.
+    pub(super) fn commit(&mut self, committed: &[Committed], now: &Moment) {
         for Committed { candle, origin } in committed {
             match origin {
                 Origin::Stream => self.tally.from_stream += 1,
@@ -154,10 +160,6 @@ impl Watched {
                 });
             }
         }
-        self.trim();
-        if self.unsaid.len() > UNSAID_MAX {
-            self.lose();
-        }
         if !committed.is_empty() {
             let from_rest = committed.iter().any(|one| one.origin == Origin::Rest);
             if from_rest || !self.is_due(now) {
@@ -168,6 +170,14 @@ impl Watched {
             }
             self.early_in_a_row = 0;
             self.hole.forget();
+        }
+    }
+
+    /// Lets go of what is more than is kept.
+    pub(super) fn let_go(&mut self) {
+        self.trim();
+        if self.unsaid.len() > UNSAID_MAX {
+            self.lose();
         }
     }
 
