@@ -451,8 +451,12 @@ impl Engine {
                 }
             }
             FeedEvent::Listing { .. } => out.push(Effect::ReadListing),
-            // A series is trusted by its closes, and one that does not come is read from REST at its deadline.
-            FeedEvent::Mute { .. } | FeedEvent::Heard { .. } => {}
+            FeedEvent::Mute { key } => {
+                if let Some(watched) = self.trading(&key) {
+                    watched.muted(now, out);
+                }
+            }
+            FeedEvent::Heard { .. } => {} // its open candle comes beside this
             // The close that was lost is read from REST as any other that does not come: by its deadline.
             FeedEvent::Refused { key } => {
                 if let Some(unsaid) = self.overflow.due(now.mono) {

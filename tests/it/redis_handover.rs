@@ -163,7 +163,7 @@ async fn h30_a_ban_outlives_restarts_where_there_is_a_redis() {
     let cluster = Cluster::start(market, Keeps::Nothing).await;
     let exchange = &cluster.exchange.address;
     let engine = cluster.run("engine");
-    cluster.all_live(&engine).await;
+    engine.until_logged("feed=Live").await;
     let ban = json!({"kind": "rest.status", "status": 418, "retry_after_secs": 900, "count": 1});
     let (status, answer) = cluster.post(exchange, "/sim/fault", &ban).await;
     assert_eq!(status, 200, "{answer}");

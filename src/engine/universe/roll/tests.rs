@@ -44,6 +44,7 @@ fn at(secs: u32) -> Moment {
         wall: TimeMs::new(0),
         speed: 1.0,
         error_ms: 0,
+        doubt_ms: 0,
     }
 }
 
