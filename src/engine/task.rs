@@ -238,18 +238,21 @@ impl EngineTask {
         Ok(())
     }
 
-    /// The watch list of a start is made, and told before it. One of our own, at a takeover, was only about the list: what
-    /// the operator has said since stands.
+    /// The watch list of a start is made, and told before it: what is saved names it whatever becomes of the start. One of
+    /// our own, at a takeover, was only about the list, and so is one that is void by now: what the operator has said since
+    /// stands, and who asked hears no more of it.
     async fn start(&mut self, start: StartAsked) -> Result<(), Gone> {
-        if start.is_void() {
-            return Ok(());
-        }
+        let (is_an_operators, is_void) = (start.is_an_operators(), start.is_void());
         let sweep_every = start.order.sweep_every;
-        let is_an_operators = start.is_an_operators();
         self.last_start = start.order;
         if is_an_operators {
-            self.apply([Event::Start(sweep_every)]).await?;
+            if !is_void {
+                self.apply([Event::Start(sweep_every)]).await?;
+            }
             self.save_scheduler().await?;
+        }
+        if is_void {
+            return Ok(());
         }
         let info = self.engine.scheduler();
         let _ = start.answer.send(Ok(Started {
