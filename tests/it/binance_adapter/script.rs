@@ -197,11 +197,14 @@ pub(super) struct Asked {
 impl Peer {
     /// The next request, passing over pings.
     pub(super) async fn request(&mut self) -> Asked {
-        loop {
-            if let Message::Text(text) = self.frame().await {
-                return read_request(&text);
+        let next = async {
+            loop {
+                if let Message::Text(text) = self.frame().await {
+                    return read_request(&text);
+                }
             }
-        }
+        };
+        within("a request", next).await
     }
 
     /// Accepts the next request.

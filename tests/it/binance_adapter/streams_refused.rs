@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::client::{Client, closed_event};
 use super::script::{Asked, Peer, StreamScript, read_request};
-use super::{key, keys, times};
+use super::{key, keys, times, within};
 
 const BAD: &str = "xrpusdt@kline_1m";
 
@@ -127,7 +127,7 @@ async fn h11_what_a_replacement_is_refused_is_told_as_left() {
         told
     };
     let told = tokio::select! {
-        told = told => told,
+        told = within("an up and what has left", told) => told,
         () = delivering => unreachable!("it goes on for ever"),
     };
     let FeedEvent::Up { connection, keys } = &told[0] else {
