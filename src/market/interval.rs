@@ -296,7 +296,7 @@ mod tests {
                 assert!(open.ms() <= *ms || open.ms() == i64::MIN, "{interval} {ms}");
                 assert!(interval.after(open) >= open, "{interval} {ms}");
                 assert!(
-                    interval.close_time(open).ms() >= open.ms() - 1,
+                    interval.close_time(open).ms() >= open.ms().saturating_sub(1),
                     "{interval} {ms}"
                 );
                 let _ = interval.is_on_grid(OpenTime::from_ms(*ms));

@@ -350,7 +350,8 @@ async fn h12_every_end_of_a_connection_is_followed_by_another() {
 
 async fn end_in(server: &StreamScript, client: &mut Client, ending: &Ending) {
     if let Ending::Handshake(status) = ending {
-        return server.refuse(*status).await;
+        // Of 429 and 418 this is how long they last; a ban that does not say lasts two minutes.
+        return server.refuse_with(*status, "Retry-After: 1\r\n").await;
     }
     let mut peer = server.accept_subscribed().await;
     client.expect_up().await;
