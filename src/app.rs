@@ -2,6 +2,9 @@
 //! The stop drains in the order of the data: sources are told, the engine ends when their queue is empty, then the
 //! store's writer, then the hub, which says goodbye to its readers. Nothing here knows a candle or a message.
 
+mod quiet;
+mod summary;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,7 +141,14 @@ impl App {
                 redis.follow(readers, &clock, tasks);
                 engine::remote(redis, &clock, tasks)
             }
-            Store::Redis(redis) => join(config, rooms, redis, readers, &clock, tasks)?,
+            Store::Redis(redis) => {
+                let exchange = Exchange::Binance(Binance::new(&binance(config)?, clock.clone())?);
+                let host = host_of(&config.exchange.rest_url.value);
+                quiet::recall(redis, &host, &exchange).await;
+                let keeping = quiet::keep(redis.clone(), host, exchange.clone(), tasks.clone());
+                tasks.spawn("exchange's word to be quiet", keeping);
+                join(config, rooms, (redis, exchange), readers, &clock, tasks)
+            }
             Store::Memory(view) => {
                 let exchange = Exchange::Binance(Binance::new(&binance(config)?, clock.clone())?);
                 let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
@@ -148,6 +158,8 @@ impl App {
                 engine::start(&settings, exchange, clock, writes, None, interest, tasks)
             }
         };
+        let minutes = summary::write(store.clone(), engine.clone(), hub.clone(), tasks.clone());
+        tasks.spawn("summary", minutes);
         let draining = CancellationToken::new();
         let state = HttpState {
             store: store.clone(),
@@ -307,12 +319,11 @@ impl StopSignals {
 fn join(
     config: &Config,
     rooms: Rooms,
-    redis: &RedisStore,
+    (redis, exchange): (&RedisStore, Exchange),
     readers: Vec<mpsc::Sender<Arc<Batch>>>,
     clock: &ExchangeClock,
     tasks: &Tasks,
-) -> anyhow::Result<EngineHandle> {
-    let exchange = Exchange::Binance(Binance::new(&binance(config)?, clock.clone())?);
+) -> EngineHandle {
     let settings = EngineSettings {
         beginning: Beginning::Silent,
         technical: TechnicalFigures::Written,
@@ -346,7 +357,14 @@ fn join(
         tasks.clone(),
     );
     tasks.spawn("orders of hubs", hubs);
-    Ok(engine::routed(&local, redis, tasks))
+    engine::routed(&local, redis, tasks)
+}
+
+/// The host of an address, with its port if it names one.
+fn host_of(url: &str) -> String {
+    let behind_scheme = url.rsplit("://").next().unwrap_or(url);
+    let authority = behind_scheme.split('/').next().unwrap_or_default();
+    authority.rsplit('@').next().unwrap_or_default().to_owned()
 }
 
 /// Where results and changes are kept.
@@ -433,6 +451,7 @@ fn hub_settings(config: &Config) -> HubSettings {
     settings.limits.client_messages_per_s = config.limits.client_messages_per_s.value;
     settings.limits.max_watched = config.watch.max_watched.value;
     settings.limits.slow_bytes = config.limits.slow_bytes.value;
+    settings.limits.queue_total_bytes = config.limits.queue_total_mb.value << 20;
     settings.limits.replay_max = config.limits.replay_max.value;
     settings
 }

@@ -1,8 +1,6 @@
 //! Computing a series forward from the checkpoint before its oldest kept candle: after a revision (averages carry a bad
 //! row on), and to find what readers were told against what now stands.
 
-use std::collections::VecDeque;
-
 use crate::market::{Candle, SeriesKey, TimeMs};
 use crate::signal::{Analysis, Analyzer, Recommendation, Stand};
 
@@ -25,7 +23,11 @@ pub(super) struct Run {
 }
 
 /// Computes `candles` forward from `checkpoint`.
-pub(super) fn run(checkpoint: &Analyzer, candles: &VecDeque<Candle>, key: &SeriesKey) -> Run {
+pub(super) fn run<'a>(
+    checkpoint: &Analyzer,
+    candles: impl IntoIterator<Item = &'a Candle>,
+    key: &SeriesKey,
+) -> Run {
     let mut analyzer = checkpoint.clone();
     let mut turns = Vec::new();
     let mut known_from = None;

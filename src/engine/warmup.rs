@@ -2,12 +2,14 @@
 //! At least 499 candles; older pages while no cross is found in them, up to 5,000 or the contract's beginning
 //! (indicator, History). Holes among them count only when the exchange has shown them twice, and so does the beginning:
 //! a page with too few candles, then nothing before them; where the last page was full, nothing before it twice, as far
-//! apart as for a hole. One empty answer is not a young contract.
+//! apart as for a hole. One empty answer is not a young contract. Where readers were told something before, it reads back
+//! to that, so that nothing in between is lost however long it was.
 
+use super::forward::{self, Turn};
 use super::moment::Moment;
 use super::patience::SeenTwice;
 use crate::exchange::{CandleRequest, Proof};
-use crate::market::{Candle, HISTORY_MAX, Hole, OpenTime, SeriesKey};
+use crate::market::{Candle, HISTORY_MAX, Hole, OpenTime, SeriesKey, TimeMs};
 use crate::signal::{Analyzer, History};
 
 /// Candles of a page: weight 2 under every version of the exchange's table (2.1).
@@ -39,6 +41,19 @@ pub(super) struct Past {
     pub(super) holes: u32,
     /// How far back it reaches.
     pub(super) history: History,
+    /// What was read beyond `candles`.
+    pub(super) older: Older,
+}
+
+/// What candles say that were read and are not kept.
+#[derive(Default)]
+pub(super) struct Older {
+    /// The first of them.
+    pub(super) from: Option<OpenTime>,
+    /// The changes on them.
+    pub(super) turns: Vec<Turn>,
+    /// As `Run::known_from`.
+    pub(super) known_from: Option<TimeMs>,
 }
 
 /// A series' past as far as it has been read.
@@ -74,12 +89,12 @@ impl WarmUp {
         self.holes.may_look_again(now)
     }
 
-    /// Takes an answer in.
+    /// Takes an answer in. Readers were told what held at `told_until`, if anything.
     pub(super) fn take(
         &mut self,
         key: &SeriesKey,
-        page: &[Candle],
-        asked: &CandleRequest,
+        (page, asked): (&[Candle], &CandleRequest),
+        told_until: Option<TimeMs>,
         now: &Moment,
     ) -> Step {
         let mut rows = page.to_vec();
@@ -100,24 +115,16 @@ impl WarmUp {
         if self.rows.len() < ENOUGH && !beginning_reached {
             return Step::Ask;
         }
-        let past = self.past(key, &holes, beginning_reached);
-        if crossed(&past.analyzer) || beginning_reached || self.rows.len() >= CAP {
-            return Step::Done(Box::new(past));
+        let older_rows = self.rows.len().saturating_sub(HISTORY_MAX);
+        let (older, kept) = self.rows.split_at(older_rows);
+        let older = forward::run(&Analyzer::default(), older, key);
+        let newer = forward::run(&older.analyzer, kept, key);
+        let known_from = older.known_from.or(newer.known_from);
+        let is_known = known_from.is_some_and(|from| told_until.is_none_or(|told| from <= told));
+        if !is_known && !beginning_reached && self.rows.len() < CAP {
+            return Step::Ask;
         }
-        Step::Ask
-    }
-
-    fn past(&self, key: &SeriesKey, holes: &[Hole], beginning_reached: bool) -> Past {
-        let kept_from = self.rows.len().saturating_sub(HISTORY_MAX);
-        let mut checkpoint = Analyzer::default();
-        for candle in &self.rows[..kept_from] {
-            checkpoint.push(candle);
-        }
-        let mut analyzer = checkpoint.clone();
-        for candle in &self.rows[kept_from..] {
-            analyzer.push(candle);
-        }
-        let history = match (beginning_reached, crossed(&analyzer)) {
+        let history = match (beginning_reached, known_from.is_some()) {
             (true, _) if self.rows.len() < ENOUGH => History::Young,
             (true, _) | (false, true) => History::Full,
             (false, false) => History::Capped,
@@ -126,13 +133,18 @@ impl WarmUp {
             .iter()
             .map(|hole| key.interval.count_between(hole.from, hole.until) + 1)
             .sum();
-        Past {
-            candles: self.rows[kept_from..].to_vec(),
-            checkpoint,
-            analyzer,
+        Step::Done(Box::new(Past {
+            candles: kept.to_vec(),
+            checkpoint: older.analyzer,
+            analyzer: newer.analyzer,
             holes: u32::try_from(missing).unwrap_or(u32::MAX),
             history,
-        }
+            older: Older {
+                from: self.rows.first().map(|oldest| oldest.open_time),
+                turns: older.turns,
+                known_from: older.known_from,
+            },
+        }))
     }
 }
 
@@ -140,12 +152,6 @@ impl WarmUp {
 pub(super) fn newest_final(key: &SeriesKey, now: &Moment) -> OpenTime {
     let settled = now.exchange.plus_ms(-now.final_after_ms());
     key.interval.steps(key.interval.open_at(settled), -1)
-}
-
-fn crossed(analyzer: &Analyzer) -> bool {
-    analyzer
-        .last()
-        .is_some_and(|last| last.last_cross_direction != 0)
 }
 
 /// The candles missing between the first row and the last.

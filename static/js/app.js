@@ -30,7 +30,7 @@ async function start() {
       await pause(500 + Math.random() * Math.min(30_000, 500 * 2 ** attempt));
     }
   }
-  header.notice(null);
+  header.notice(model.state.refusal);
   link = "connecting";
   feed = new Feed(model.state.intervals, hear);
   setInterval(loadContracts, CONTRACTS_EVERY_MS);
@@ -55,22 +55,30 @@ async function loadHistory() {
   } catch { /* trimmed meanwhile or away: the log begins with what is heard */ }
 }
 
+// What the heartbeat does not tell: whether it is simulated, whether the exchange serves us.
+function readStatus() {
+  read("api/v1/status").then(takeStatus, () => { /* the next heartbeat asks again */ });
+}
+
 // The columns and the streams are those of the intervals: with others the page begins anew.
 function takeStatus(status) {
   if (status.intervals.join() !== model.state.intervals.join()) location.reload();
   model.takeStatus(status, performance.now());
+  if (link === "open") header.notice(model.state.refusal);
 }
 
 const hear = {
   opened(welcome) {
     link = "open";
     model.takeWelcome(welcome);
-    header.notice(null);
-    // What the heartbeat does not tell: whether it is simulated, and what changed in the watch list meanwhile.
-    read("api/v1/status").then(takeStatus, () => {});
-    loadContracts();
+    header.notice(model.state.refusal);
+    readStatus();
+    loadContracts(); // the watch list may have changed meanwhile
   },
-  item(item) { if (model.takeItem(item, performance.now())) loadContracts(); },
+  item(item) {
+    if (model.takeItem(item, performance.now())) loadContracts();
+    if (item.type === "status" && (item.feed !== "live" || model.state.refusal)) readStatus();
+  },
   subscribed(answer) {
     if (answer) model.takeResumed(answer);
     if (!answer?.resumed) loadHistory();

@@ -23,7 +23,7 @@ export const changedParts = new Set(["rows", "log", "state"]);
 
 export const state = {
   intervals: [], version: "", epoch: "", seq: 0, feed: null, store: null, series: null, lagMs: null,
-  simulated: false, speed: 1, serverTime: null, serverTimeAt: 0,
+  simulated: false, refusal: null, speed: 1, serverTime: null, serverTimeAt: 0,
 };
 
 const keyOf = (symbol, interval) => `${symbol}:${interval}`;
@@ -39,6 +39,7 @@ export function takeStatus(answer, monoMs) {
   state.intervals = answer.intervals;
   state.version = answer.version;
   state.simulated = answer.simulated;
+  state.refusal = answer.exchange.refusal?.message ?? null;
   takeHeartbeat({ ...answer, speed: answer.clock.speed }, monoMs);
 }
 

@@ -1,6 +1,7 @@
 //! The examples of the feed's contract, to the letter: each line a client is told it may send is sent as it stands there,
 //! each line it is told it will get comes as it stands there (line breaks within an example are the document's).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use hamacast::signal::{
 };
 use hamacast::store::{Batch, Item, Occasion, ResetReason};
 
+use crate::support::fixtures::key;
 use crate::support::hub::{Client, TestHub, result, settings};
 
 const OPENED: i64 = 1_766_999_700_000;
@@ -103,7 +105,10 @@ async fn at_1041() -> TestHub {
         result: Arc::new(result("BTCUSDT", interval)),
         occasion: Occasion::Update,
     };
-    let items = vec![result(Interval::M15), result(Interval::H1)];
+    let trades = Item::Tradable(Arc::new(BTreeSet::from([
+        key("BTCUSDT", Interval::M15).symbol
+    ])));
+    let items = vec![trades, result(Interval::M15), result(Interval::H1)];
     hub.push(batch("k3v9", 1_041, items)).await;
     until(&hub, r#""epoch":"k3v9","seq":1041"#).await;
     hub

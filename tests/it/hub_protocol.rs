@@ -5,6 +5,7 @@ use hamacast::signal::FeedState;
 use hamacast::store::{Occasion, Write};
 use serde_json::{Value, json};
 
+use crate::support::fixtures::tradable;
 use crate::support::hub::{
     TestHub, change, correction, data, feed, items, price, result, settings, update, warming,
 };
@@ -207,6 +208,7 @@ async fn the_watch_list_and_the_end_of_a_contract_are_told() {
     ended.status = SeriesStatus::Ended;
     let key = ended.key();
     hub.write(vec![
+        tradable(&["NEWUSDT"]),
         update(ended),
         Write::Ended(key),
         Write::Symbols {

@@ -123,3 +123,19 @@ async fn while_redis_is_away_the_readers_of_serve_go_on_in_a_numbering_of_its_ow
     engine.reaches(3).await;
     engine.stop().await;
 }
+
+/// Also where nobody is left to take what was being opened.
+#[tokio::test]
+async fn a_hub_that_stops_while_it_opens_its_connections_leaves_no_task_behind() {
+    let server = RedisServer::start().await;
+    let mut engine = Puppet::engine(server.settings(), Fallback::Wait);
+    engine.speak().await;
+    for moment in 0..100 {
+        let hub = Puppet::hub(server.settings());
+        for _ in 0..moment * 20 {
+            tokio::task::yield_now().await;
+        }
+        hub.stop().await;
+    }
+    engine.stop().await;
+}

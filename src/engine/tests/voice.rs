@@ -193,6 +193,22 @@ fn the_newest_candles_change_keeps_its_source_at_a_takeover() {
 }
 
 #[test]
+fn what_closed_long_before_a_takeover_is_told_as_caught_up() {
+    for (waited_ms, source) in [(5_000, Source::Stream), (30_000, Source::CatchUp)] {
+        let mut world = standby();
+        let before = world.expected().len();
+        while world.expected().len() == before {
+            minutes(&mut world, 1);
+        }
+        let known = told(&world, 1);
+        world.wait_ms(waited_ms);
+        world.apply(speaking(1, ToldOfAll::from([(key(), known)])));
+        let sources: Vec<_> = world.changes.iter().map(|change| change.source).collect();
+        assert_eq!(sources, [source], "{waited_ms} ms after the close");
+    }
+}
+
+#[test]
 fn a_standby_behind_the_log_waits_for_the_candle_and_says_nothing_twice() {
     let mut world = standby();
     let before = world.expected().len();
@@ -266,35 +282,76 @@ fn an_engine_that_has_just_started_takes_nothing_back_of_what_lies_before_its_kn
     }
 }
 
+/// Readers have heard everything up to `minute`, and nothing for a long time before the change they heard last.
+fn told_until(world: &World, minute: i64) -> Told {
+    let mut told = told_since(world, i64::MIN / 100_000, 0);
+    let until = Interval::M1.close_time(candle(minute).open_time);
+    told.stands.retain(|stand| stand.candle_close_time <= until);
+    let last = told.stands.last().unwrap();
+    told.base = Base {
+        close_time: last.candle_close_time,
+        recommendation: last.recommendation,
+    };
+    told
+}
+
+/// An engine that has just started, on a market with a long past.
+fn restarted() -> World {
+    let settings = EngineSettings {
+        beginning: Beginning::Silent,
+        ..EngineSettings::new(WatchList::Top(1), vec![Interval::M1])
+    };
+    let mut world = World::of(&settings, (-7_000..START + 2_000).map(candle));
+    world.up(1);
+    world
+}
+
 #[test]
-fn what_held_before_all_that_is_known_is_gone_on_from() {
-    let mut world = standby();
-    let whole = told(&world, 0);
-    let other = |not| match not {
-        Recommendation::Buy => Recommendation::Sell,
-        Recommendation::Sell | Recommendation::Hold => Recommendation::Buy,
-    };
-    // The last change the log has lies before the first candle that is kept, or right after it.
-    let first = candle(START - 498).open_time;
-    let base = Base {
-        close_time: Interval::M1.close_time(first),
-        recommendation: other(whole.stands[0].previous),
-    };
-    let known = Told {
-        base,
-        stands: Vec::new(),
-        revisions: BTreeMap::new(),
-    };
+fn h05_a_restart_tells_all_that_was_missed_however_long_it_was_away() {
+    for away in [0, 20, 150, 480, 520, 1_400, 1_600, 4_000] {
+        for is_read_first in [true, false] {
+            let mut world = restarted();
+            if is_read_first {
+                world.answer_all();
+            }
+            let known = told_until(&world, START - 1 - away);
+            let since = known.base.close_time;
+            world.apply(speaking(1, ToldOfAll::from([(key(), known)])));
+            for _ in 0..3 {
+                world.wait_ms(500);
+                world.answer_all();
+            }
+            assert_eq!(world.status(), SeriesStatus::Live);
+            minutes(&mut world, 40);
+            let market: Vec<_> = world.market.values().copied().collect();
+            let now = candle(world.minute()).open_time;
+            let closed = market.partition_point(|candle| candle.open_time < now);
+            let missed = changes_of(&market[..closed], since);
+            assert_eq!(world.told(), missed, "{away} minutes away");
+            assert_eq!(world.corrections, []);
+        }
+    }
+}
+
+#[test]
+fn what_held_before_all_that_can_be_read_is_gone_on_from() {
+    let mut world = restarted();
+    world.answer_all();
+    let known = told_until(&world, -5_500);
+    let base = known.base;
     world.apply(speaking(1, ToldOfAll::from([(key(), known)])));
+    world.wait_ms(500);
+    world.answer_all();
     assert_eq!(world.corrections, []);
     assert_eq!(world.changes[0].previous, base.recommendation);
+    assert!(world.changes.len() > 50, "{}", world.changes.len());
     for pair in world.changes.windows(2) {
         assert_eq!(pair[1].previous, pair[0].recommendation);
     }
-    let last = whole.stands.last().unwrap();
+    let last = world.changes.last().unwrap();
     assert_eq!(
-        world.changes.last().unwrap().recommendation,
-        last.recommendation
+        Some(last.recommendation),
+        world.last_result().recommendation
     );
 }
 

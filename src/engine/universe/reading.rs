@@ -32,7 +32,7 @@ pub(super) struct Reading {
     pub(super) scope: Scope,
     pub(super) simulated: bool,
     pub(super) contracts: Option<Rows<Contract>>,
-    pub(super) tickers: Option<Vec<Ticker>>,
+    pub(super) tickers: Option<Rows<Ticker>>,
 }
 
 /// Asks for the time, which is the truer the less else is on its way, then for the rest at once. `clock` is set as soon as
@@ -64,7 +64,7 @@ pub(super) async fn read(
         if !scope.has_figures() {
             return Ok(None);
         }
-        Ok(Some(exchange.tickers().await?.rows))
+        Ok(Some(exchange.tickers().await?))
     };
     let (contracts, tickers) = tokio::try_join!(contracts, tickers)?;
     Ok(Reading {

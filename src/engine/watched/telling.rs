@@ -7,12 +7,24 @@ use crate::engine::effect::Effect;
 use crate::engine::forward::{self, Turn};
 use crate::engine::moment::Moment;
 use crate::engine::result;
-use crate::market::{Origin, SeriesStatus, TimeMs};
+use crate::engine::warmup::Older;
+use crate::market::{OpenTime, Origin, SeriesStatus, TimeMs};
 use crate::signal::{
     ChangeBody, Correction, History, Recommendation, SignalChange, SignalResult, Source, Stand,
     Technical, TechnicalTrack,
 };
 use crate::store::{Base, Occasion, Told, Write};
+
+/// What our candles say of the past that readers were told of.
+struct Held {
+    /// What held when they were told something last.
+    at_base: Recommendation,
+    /// The first candle read, where it is no longer kept.
+    oldest: Option<OpenTime>,
+    /// What is said of candles before it is no knowledge, and that candle's own change may be of another `previous` than
+    /// we think.
+    known_from: Option<TimeMs>,
+}
 
 impl Watched {
     /// Says what may be said now: status, changes, the result.
@@ -77,9 +89,9 @@ impl Watched {
         self.settle(News::Again(Occasion::Status), now, out);
     }
 
-    /// What it closed until now is told as caught up.
-    pub(in crate::engine) fn is_late_until(&mut self, now: &Moment) {
-        self.late_until = now.exchange;
+    /// What it closed until `time` is told as caught up.
+    pub(in crate::engine) fn is_late_until(&mut self, time: TimeMs) {
+        self.late_until = self.late_until.max(time);
     }
 
     /// Another engine speaks: what readers know from now on is not known here.
@@ -95,9 +107,12 @@ impl Watched {
         self.leave = leave;
         self.unsaid.clear();
         self.record = told.map(Record::of_log);
+        if self.warm_up.is_none() && !self.reaches_back() {
+            self.start_over(now);
+        }
         let caught_up = self.has_caught_up();
         if caught_up {
-            self.unsaid = self.rebased(now);
+            self.unsaid = self.rebased(Older::default(), now);
         }
         self.lost = self.record.is_some() && !caught_up;
         // A result must not show a change before that is told.
@@ -129,7 +144,7 @@ impl Watched {
             if !self.has_caught_up() {
                 return false;
             }
-            self.unsaid = self.rebased(now);
+            self.unsaid = self.rebased(Older::default(), now);
             self.lost = false;
         }
         for unsaid in std::mem::take(&mut self.unsaid) {
@@ -161,25 +176,56 @@ impl Watched {
         reached.close_time >= record.base().close_time
     }
 
-    /// What is to be said after what was told, by the kept candles: one correction where they contradict it, then every
-    /// change after it.
-    fn rebased(&self, now: &Moment) -> Vec<Unsaid> {
+    /// Whether what held when readers were told something last can be known from the kept candles, or from no candles
+    /// at all.
+    fn reaches_back(&self) -> bool {
+        let (Some(record), Some(oldest)) = (&self.record, self.series.history().front()) else {
+            return true;
+        };
+        let until = record.base().close_time;
+        let is_kept = oldest.open_time <= self.key.interval.after(self.key.interval.open_at(until));
+        match self.history {
+            Some(History::Young | History::Capped) => true,
+            Some(History::Full) | None => {
+                let run = forward::run(&self.checkpoint, self.series.history(), &self.key);
+                is_kept && self.knows(until, None, run.known_from)
+            }
+        }
+    }
+
+    /// History stands again: what readers were not told follows from it and from what was read beyond it.
+    pub(super) fn catch_up(&mut self, older: Older, now: &Moment) {
+        if !self.lost || !self.has_caught_up() {
+            return;
+        }
+        self.unsaid = self.rebased(older, now);
+        self.lost = false;
+    }
+
+    /// What is to be said after what was told, by the kept candles and what was read beyond them: one correction where
+    /// they contradict it, then every change after it.
+    fn rebased(&self, older: Older, now: &Moment) -> Vec<Unsaid> {
         let Some(record) = &self.record else {
             return Vec::new();
         };
         let until = record.base().close_time;
         let run = forward::run(&self.checkpoint, self.series.history(), &self.key);
-        let (known, mut new): (Vec<Turn>, Vec<Turn>) = run
-            .turns
-            .into_iter()
-            .partition(|turn| turn.stand.candle_close_time <= until);
+        let turns = older.turns.into_iter().chain(run.turns);
+        let (known, mut new): (Vec<Turn>, Vec<Turn>) =
+            turns.partition(|turn| turn.stand.candle_close_time <= until);
         let mut unsaid = Vec::new();
-        if self.knows(until, run.known_from) {
-            let known_from = run
-                .known_from
-                .filter(|_| self.history != Some(History::Young));
-            unsaid.extend(self.contradiction(record, &known, known_from, now));
+        if self.knows(until, older.known_from, run.known_from) {
+            let held = Held {
+                at_base: self.held_between(&known, &new),
+                oldest: older.from,
+                known_from: older
+                    .known_from
+                    .or(run.known_from)
+                    .filter(|_| self.history != Some(History::Young)),
+            };
+            unsaid.extend(self.contradiction(record, &known, &held, now));
         } else {
+            tracing::warn!(series = %self.key, told_until = %until, "what changed since then cannot be known for certain: the cross before it lies further back than is read");
             // What held at the base lies before all we know: the log knows better, and we go on from it.
             follow_from(record.base().recommendation, &mut new);
             if new.is_empty() {
@@ -201,11 +247,28 @@ impl Watched {
     }
 
     /// Whether our candles say what held at `close_time`: a cross before it is among them, or they are all there are.
-    fn knows(&self, close_time: TimeMs, known_from: Option<TimeMs>) -> bool {
+    fn knows(
+        &self,
+        close_time: TimeMs,
+        known_beyond: Option<TimeMs>,
+        known_from: Option<TimeMs>,
+    ) -> bool {
         let before = self.checkpoint.last();
+        let crossed_before = before.is_some_and(|last| last.last_cross_direction != 0);
         self.history == Some(History::Young)
-            || before.is_some_and(|last| last.last_cross_direction != 0)
-            || known_from.is_some_and(|from| from <= close_time)
+            || known_beyond.is_none() && crossed_before
+            || known_beyond
+                .or(known_from)
+                .is_some_and(|from| from <= close_time)
+    }
+
+    /// What held between the changes `known` and those after them.
+    fn held_between(&self, known: &[Turn], new: &[Turn]) -> Recommendation {
+        match (known.last(), new.first()) {
+            (Some(before), _) => before.stand.recommendation,
+            (None, Some(after)) => after.stand.previous,
+            (None, None) => self.standing,
+        }
     }
 
     /// Something else holds now than was told, and the turns that led to it cannot be known any more.
@@ -225,25 +288,19 @@ impl Watched {
         })
     }
 
-    /// `known_from`: what is said of candles before it is no knowledge, and that candle's own change may be of another
-    /// `previous` than we think.
     fn contradiction(
         &self,
         record: &Record,
         known: &[Turn],
-        known_from: Option<TimeMs>,
+        held: &Held,
         now: &Moment,
     ) -> Option<Unsaid> {
         let base = record.base();
-        let oldest = self.series.history().front()?.open_time;
-        let oldest_close = self.series.close_time(oldest);
+        let kept = self.series.history().front().map(|oldest| oldest.open_time);
+        let oldest_close = self.series.close_time(held.oldest.or(kept)?);
         let since = record.since().max(oldest_close.plus_ms(-1));
-        let since = known_from.map_or(since, |from| since.max(from));
-        let before = self.checkpoint.last();
-        let recommendation = known.last().map_or_else(
-            || before.map_or(Recommendation::Hold, |last| last.recommendation),
-            |turn| turn.stand.recommendation,
-        );
+        let since = held.known_from.map_or(since, |from| since.max(from));
+        let recommendation = held.at_base;
         let difference = forward::difference(record.stands(), &forward::stands(known), since);
         if difference.is_none() && recommendation == base.recommendation {
             return None;

@@ -24,7 +24,7 @@ use super::{
     CandleRequest, Contract, ExchangeError, FeedSender, Proxy, Refusal, RefusedCounts, RefusedRows,
     Rows, ServerTime, Side, Streams, Ticker,
 };
-use crate::clock::ExchangeClock;
+use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::way::Way;
 use crate::market::{Candle, TimeMs};
 use crate::tasks::Tasks;
@@ -84,7 +84,8 @@ pub struct Times {
     pub rotate_spread: Duration,
     /// How long a connection that is to take over may wait for the first candle of its last series.
     pub prove: Duration,
-    /// Between two attempts of a connection to heal its mute series (hazard 10).
+    /// Between two attempts of a connection to heal its mute series (hazard 10), and the longest wait before it asks again
+    /// for names that were refused.
     pub heal_every: Duration,
     /// Between two questions whether we are served again, after a 403 or 451; one for REST and one for streams.
     pub after_refusal: Duration,
@@ -205,6 +206,16 @@ impl Binance {
     /// Until when we must be quiet.
     pub fn held_until(&self) -> Option<TimeMs> {
         self.0.rest.held_until()
+    }
+
+    /// As `held_until`, by our own clock.
+    pub fn quiet_until(&self) -> Option<Mono> {
+        self.0.rest.quiet_until()
+    }
+
+    /// Sends nothing for so long: so the exchange wanted it before this start.
+    pub fn hold_for(&self, quiet: Duration) {
+        self.0.rest.hold_for(quiet);
     }
 
     /// Starts the streams.

@@ -91,6 +91,14 @@ impl Rest {
         Some(self.exchange_time(until, now))
     }
 
+    pub(super) fn quiet_until(&self) -> Option<Mono> {
+        self.budget().held_until(Mono::now())
+    }
+
+    pub(super) fn hold_for(&self, quiet: Duration) {
+        self.hold(quiet);
+    }
+
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.served.refusal()
     }

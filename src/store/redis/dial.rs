@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::answers::Answers;
 use super::bus::Bus;
@@ -69,8 +69,8 @@ pub(super) struct Dialed {
     pub(super) entries: mpsc::Receiver<LogNews>,
     pub(super) bus: Arc<Bus>,
     pub(super) link: CommandLink,
-    /// Ends the tasks behind it.
-    pub(super) stop: CancellationToken,
+    /// Ends the tasks behind it, also where nobody takes what was dialed.
+    pub(super) stop: DropGuard,
 }
 
 /// What the tail of the log says.
@@ -145,7 +145,6 @@ impl Dialer {
                 }
             });
         }
-        let stop = guard.disarm();
         Ok(Dialed {
             log,
             results,
@@ -153,7 +152,7 @@ impl Dialer {
             entries,
             bus,
             link,
-            stop,
+            stop: guard,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::DropGuard;
 
 use super::bus::Bus;
 use super::connect::CommandLink;
@@ -62,13 +62,7 @@ pub(super) enum Arrived {
 pub(super) struct Session {
     entries: mpsc::Receiver<LogNews>,
     bus: Arc<Bus>,
-    stop: CancellationToken,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
+    _stop: DropGuard,
 }
 
 enum Sign {
@@ -248,7 +242,7 @@ impl Follower {
                 self.is_dialing = false;
                 match *dialed {
                     // It was under way when the writer went on alone.
-                    Ok(dialed) if generation != self.generation => dialed.stop.cancel(),
+                    Ok(dialed) if generation != self.generation => drop(dialed),
                     Ok(dialed) => self.take_dialed(dialed).await,
                     Err(error) => {
                         if !self.shared.health().is_told {
@@ -269,12 +263,8 @@ impl Follower {
 
     async fn take_dialed(&mut self, dialed: Dialed) {
         let batch = match dialed.log {
-            Log::Missing => {
-                dialed.stop.cancel();
-                return self.redial_later();
-            }
+            Log::Missing => return self.redial_later(),
             Log::TailLost { tail } => {
-                dialed.stop.cancel();
                 let held = self.held.clone();
                 tracing::warn!(?held, %tail, "the log has lost its end: waiting for a new one");
                 self.report_lost_tail(tail, dialed.link);
@@ -323,7 +313,7 @@ impl Follower {
         self.session = Some(Session {
             entries: dialed.entries,
             bus: dialed.bus,
-            stop: dialed.stop,
+            _stop: dialed.stop,
         });
         self.shared.change_health(|health| {
             (health.is_loaded, health.is_told) = (true, false);

@@ -8,6 +8,7 @@ use hamacast::market::{Interval, SeriesKey};
 use hamacast::tasks::Tasks;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::hub::{Client, items};
 
@@ -58,8 +59,14 @@ impl Reader {
         tasks.spawn_short("reader of the feed", async move {
             let reading = async {
                 loop {
-                    let message = client.next().await;
-                    lock(&shared).take(&message);
+                    match client.message().await {
+                        Some(Ok(Message::Text(text))) => {
+                            let message = serde_json::from_str(&text).unwrap();
+                            lock(&shared).take(&message);
+                        }
+                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                        end => return lock(&shared).broken.push(format!("the end: {end:?}")),
+                    }
                 }
             };
             tokio::select! {

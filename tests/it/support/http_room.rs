@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::fixtures;
+use super::fixtures::{self, tradable};
 pub(crate) use super::fixtures::{key, live, update as written};
 
 /// 2025-12-29T09:15:00Z, on the grid of 15m.
@@ -131,8 +131,9 @@ impl Room {
     /// As `start`, with a live result of every series.
     pub(crate) async fn start_live() -> Self {
         let room = Self::start().await;
-        let mut writes = vec![Write::Status(status(FeedState::Live))];
-        for name in ["BTCUSDT", "ETHUSDT", "币安人生USDT"] {
+        let names = ["BTCUSDT", "ETHUSDT", "币安人生USDT"];
+        let mut writes = vec![tradable(&names), Write::Status(status(FeedState::Live))];
+        for name in names {
             for interval in INTERVALS {
                 writes.push(written(result(name, interval)));
             }

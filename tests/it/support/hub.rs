@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::fixtures::{self, key, signal};
+use super::fixtures::{self, key, signal, tradable};
 pub(crate) use super::fixtures::{status as feed, update};
 
 /// A test that waits longer has failed.
@@ -75,9 +75,10 @@ impl TestHub {
         }
     }
 
-    /// A hub that knows these contracts at both intervals, live and on HOLD.
+    /// A hub that knows these contracts at both intervals, live and on HOLD, and that none besides them trades.
     pub(crate) async fn with(symbols: &[&str], settings: HubSettings) -> Self {
         let hub = Self::start(settings).await;
+        hub.write(vec![tradable(symbols)]).await;
         hub.watch(symbols).await;
         hub
     }

@@ -12,6 +12,7 @@ mod mute;
 mod name;
 mod place;
 mod plan;
+mod refused_names;
 mod role;
 mod session;
 mod subscriptions;

@@ -17,6 +17,7 @@ use super::health::{Finding, Health};
 use super::lost::Lost;
 use super::message::{self, CandleFrame, Message};
 use super::name::Names;
+use super::refused_names::RefusedNames;
 use super::role::{News, Role, Terms, Why};
 use super::subscriptions::{Refused, Subscriptions};
 use super::{Setup, whole_ms};
@@ -34,8 +35,8 @@ const LOOKS: u32 = 30;
 /// What was subscribed anew may be silent that many times as long before the connection is moved: a series whose only
 /// candles are its closes has had one by then.
 const RENEWAL_PATIENCE: u32 = 2;
-/// Mute series named in one line.
-const NAMED_MAX: usize = 8;
+/// Series named in one line.
+pub(super) const NAMED_MAX: usize = 8;
 
 /// What is done about mute series.
 enum Healing {
@@ -62,8 +63,7 @@ pub(super) struct Session {
     ping_at: Mono,
     look_at: Mono,
     delivered: bool,
-    /// What was refused is asked for again then.
-    ask_again_at: Option<Mono>,
+    refusals: RefusedNames,
     /// It has said `Up`, so its loss is to be told.
     is_known: bool,
     prove_by: Option<Mono>,
@@ -94,7 +94,7 @@ impl Session {
             ping_at: now.plus_ms(whole_ms(times.ping_every)),
             look_at: now,
             delivered: false,
-            ask_again_at: None,
+            refusals: RefusedNames::new(times.heal_every),
             is_known: false,
             prove_by: None,
             is_ready: false,
@@ -165,7 +165,8 @@ impl Session {
     }
 
     fn check_health(&mut self, now: Mono) -> Step {
-        if self.ask_again_at.take_if(|at| *at <= now).is_some() {
+        self.refusals.tell(self.terms.id);
+        if self.refusals.is_time_to_ask(now) {
             self.subscriptions.ask_again();
         }
         let has_heard = self.setup.has_heard.load(Ordering::Relaxed);
@@ -428,12 +429,9 @@ impl Session {
             }
             Refused::SetAside(aside) => aside,
         };
-        let every_ms = whole_ms(self.setup.times.heal_every);
-        self.ask_again_at
-            .get_or_insert_with(|| self.heard.plus_ms(every_ms));
-        let name = aside.name.wire();
+        self.refusals.came(self.heard);
         if aside.is_news {
-            tracing::error!(connection = %self.terms.id, name, code, message, "the exchange refuses a subscription: it is asked for again later");
+            self.refusals.note(&aside.name, code, message);
         }
         if let Some(key) = aside.name.series().filter(|_| !aside.is_carried) {
             self.health.forget(key);
