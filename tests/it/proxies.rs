@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use hamacast::market::{Interval, TimeMs};
 use hamacast::simulator::proxy::{ProxyFault, ProxyKind, ProxyLogin, ProxySettings, SimProxy};
-use hamacast::simulator::{Direct, Simulator, SimulatorSettings};
+use hamacast::simulator::{Direct, Fault, Simulator, SimulatorSettings};
 use hamacast::tasks::Tasks;
 use serde_json::Value;
 
@@ -83,6 +83,12 @@ impl World {
             ("HAMA_BINANCE_WS_URL", &streams),
         ];
         Server::start_logging(&["serve", "--listen", "127.0.0.1:0"], &variables, log)
+    }
+
+    fn tell(&self, fault: &str) {
+        for fault in Fault::parse_all(fault).unwrap() {
+            self.exchange.fault(fault).unwrap();
+        }
     }
 
     fn assert_nothing_went_past_the_proxy(&self) {

@@ -144,6 +144,7 @@ impl Binance {
         let target = url::stream_target(&settings.ws_url)?;
         let streams = stream::Host {
             served: Served::new(Side::Streams, target.host.clone(), times.after_refusal),
+            quiet: Served::new(Side::Streams, target.host.clone(), times.after_refusal),
             target,
             way: Arc::clone(&way),
             tls: Arc::new(tls.clone()),

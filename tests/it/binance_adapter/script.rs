@@ -165,11 +165,16 @@ impl StreamScript {
 
     /// The next connection, answered with `status` instead of a handshake.
     pub(super) async fn refuse(&self, status: u16) {
+        self.refuse_with(status, "").await;
+    }
+
+    /// The same with more lines of headers.
+    pub(super) async fn refuse_with(&self, status: u16, headers: &str) {
         let (mut socket, _) = within("a connection", self.listener.accept())
             .await
             .unwrap();
         within("a request", request_line(&mut socket)).await;
-        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+        let answer = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: 0\r\n\r\n");
         socket.write_all(answer.as_bytes()).await.unwrap();
     }
 

@@ -28,6 +28,7 @@ fn place_and_feed() -> (Place, FeedQueue) {
             target: stream_target("ws://127.0.0.1:9").unwrap(),
             way: Arc::new(Way::Straight),
             served: Served::new(Side::Streams, "127.0.0.1".to_owned(), times.after_refusal),
+            quiet: Served::new(Side::Streams, "127.0.0.1".to_owned(), times.after_refusal),
             tls: Arc::new(tls::client_config().unwrap()),
         }),
         times,
