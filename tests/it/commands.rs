@@ -313,6 +313,7 @@ fn the_demo_takes_its_number_of_contracts_from_the_variable_too() {
         "{told}"
     );
     let help = run.hamacast(&["demo", "--help"]).out();
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(help.contains("[env: HAMA_EXCHANGE_SYMBOLS"), "{help}");
 }
 
