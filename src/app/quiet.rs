@@ -53,7 +53,7 @@ async fn keep_all(redis: RedisStore, host: String, exchange: Exchange, tasks: Ta
         match redis.keep_quiet(&host, quiet).await {
             Ok(()) => kept_until = until,
             Err(error) => {
-                tracing::debug!(%error, "the exchange's word to be quiet is not kept yet")
+                tracing::debug!(%error, "the exchange's word to be quiet is not kept yet");
             }
         }
     }
