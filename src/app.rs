@@ -4,6 +4,7 @@
 
 mod quiet;
 mod summary;
+mod with_engine;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,29 +13,24 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{ExchangeClock, Mono};
 use crate::config::{Config, Secret};
-use crate::engine::{
-    self, Beginning, EngineHandle, EngineSettings, Operation, TechnicalFigures, WatchList,
-};
-use crate::exchange::binance::{Binance, BinanceSettings};
-use crate::exchange::{BadProxy, Exchange, Proxy};
+use crate::engine::EngineHandle;
+use crate::exchange::{BadProxy, Proxy};
 use crate::http::{
     self, AdminToken, CompatCache, HttpSettings, HttpState, RedisNeed, TrustedProxies,
 };
 use crate::hub::{Hub, HubSettings};
-use crate::market::Interval;
 use crate::simulator::Simulator;
 use crate::simulator::proxy::SimProxy;
 pub use crate::simulator::proxy::{ProxyFault, ProxyKind, ProxyLogin, ProxySettings};
 pub use crate::simulator::{
     Direct, Fault, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable,
 };
-use crate::store::redis::{BadRedisUrl, Fallback, Part, RedisSettings};
-use crate::store::{Batch, KEPT_CHANGES, MemoryStore, RedisStore, Store, WANTED_FOR, WRITE_QUEUE};
+use crate::store::redis::{BadRedisUrl, RedisSettings};
+use crate::store::{KEPT_CHANGES, MemoryStore, RedisStore, Store, WANTED_FOR};
 use crate::tasks::Tasks;
 
 /// The process is gone 5 s after it was told to stop; what is not done by then is named and left.
@@ -135,29 +131,7 @@ impl App {
             }
             Rooms::Engine => (None, Vec::new()),
         };
-        let has_engine = rooms != Rooms::Hub && config.scheduler.enabled.value;
-        let engine = match &store {
-            Store::Redis(redis) if !has_engine => {
-                redis.follow(readers, &clock, tasks);
-                engine::remote(redis, &clock, tasks)
-            }
-            Store::Redis(redis) => {
-                let exchange = Exchange::Binance(Binance::new(&binance(config)?, clock.clone())?);
-                let host = host_of(&config.exchange.rest_url.value);
-                quiet::recall(redis, &host, &exchange).await;
-                let keeping = quiet::keep(redis.clone(), host, exchange.clone(), tasks.clone());
-                tasks.spawn("exchange's word to be quiet", keeping);
-                join(config, rooms, (redis, exchange), readers, &clock, tasks)
-            }
-            Store::Memory(view) => {
-                let exchange = Exchange::Binance(Binance::new(&binance(config)?, clock.clone())?);
-                let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
-                tasks.spawn("store writer", view.clone().write_all(inbox, readers));
-                let settings = engine_settings(config);
-                let interest = store.interest().clone();
-                engine::start(&settings, exchange, clock, writes, None, interest, tasks)
-            }
-        };
+        let engine = with_engine::start(config, rooms, &store, readers, &clock, tasks).await?;
         let minutes = summary::write(store.clone(), engine.clone(), hub.clone(), tasks.clone());
         tasks.spawn("summary", minutes);
         let draining = CancellationToken::new();
@@ -315,58 +289,6 @@ impl StopSignals {
     }
 }
 
-/// An engine that shares the log in Redis with others: it speaks while it holds the lease.
-fn join(
-    config: &Config,
-    rooms: Rooms,
-    (redis, exchange): (&RedisStore, Exchange),
-    readers: Vec<mpsc::Sender<Arc<Batch>>>,
-    clock: &ExchangeClock,
-    tasks: &Tasks,
-) -> EngineHandle {
-    let settings = EngineSettings {
-        beginning: Beginning::Silent,
-        technical: TechnicalFigures::Written,
-        ..engine_settings(config)
-    };
-    let part = Part {
-        primary: settings.intervals.first().copied().unwrap_or(Interval::M15),
-        fallback: match rooms {
-            Rooms::All => Fallback::Memory,
-            Rooms::Engine | Rooms::Hub => Fallback::Wait,
-        },
-    };
-    let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
-    let ties = redis.join(part, inbox, readers, clock, tasks);
-    let voice = Some(ties.voice);
-    let interest = redis.view().interest().clone();
-    let local = engine::start(
-        &settings,
-        exchange,
-        clock.clone(),
-        writes,
-        voice,
-        interest,
-        tasks,
-    );
-    let hubs = engine::serve_hubs(
-        local.clone(),
-        redis.clone(),
-        ties.orders,
-        ties.watched,
-        tasks.clone(),
-    );
-    tasks.spawn("orders of hubs", hubs);
-    engine::routed(&local, redis, tasks)
-}
-
-/// The host of an address, with its port if it names one.
-fn host_of(url: &str) -> String {
-    let behind_scheme = url.rsplit("://").next().unwrap_or(url);
-    let authority = behind_scheme.split('/').next().unwrap_or_default();
-    authority.rsplit('@').next().unwrap_or_default().to_owned()
-}
-
 /// Where results and changes are kept.
 ///
 /// # Errors
@@ -414,35 +336,6 @@ pub fn redis_settings(config: &Config) -> Result<Option<RedisSettings>, BadRedis
 pub fn proxy(config: &Config) -> Result<Option<Proxy>, BadProxy> {
     let text = config.exchange.proxy.value.as_ref();
     text.map(|text| Proxy::parse(text.expose())).transpose()
-}
-
-fn binance(config: &Config) -> anyhow::Result<BinanceSettings> {
-    Ok(BinanceSettings {
-        rest_url: config.exchange.rest_url.value.clone(),
-        ws_url: config.exchange.ws_url.value.clone(),
-        proxy: proxy(config).context(config.proxy_variable())?,
-        ..BinanceSettings::default()
-    })
-}
-
-fn engine_settings(config: &Config) -> EngineSettings {
-    let named = &config.watch.symbols.value;
-    let watch_list = if named.is_empty() {
-        WatchList::Top(config.watch.top.value)
-    } else {
-        WatchList::Named(named.clone())
-    };
-    let operation = if config.scheduler.auto_start.value {
-        Operation::Running
-    } else {
-        Operation::Stopped
-    };
-    EngineSettings {
-        operation,
-        max_watched: config.watch.max_watched.value,
-        sweep_every: config.scheduler.interval.value,
-        ..EngineSettings::new(watch_list, config.watch.intervals.value.clone())
-    }
 }
 
 fn hub_settings(config: &Config) -> HubSettings {

@@ -15,8 +15,15 @@ const EVERY: Duration = Duration::from_millis(250);
 /// Two holds that end this close to each other are one.
 const SAME_MS: u64 = 1_000;
 
-/// What stands of a hold from before this start goes on.
-pub(super) async fn recall(redis: &RedisStore, host: &str, exchange: &Exchange) {
+/// What stands of a hold from before this start goes on; every hold from now on is kept.
+pub(super) async fn keep(redis: &RedisStore, rest_url: &str, exchange: &Exchange, tasks: &Tasks) {
+    let host = host_of(rest_url);
+    recall(redis, &host, exchange).await;
+    let keeping = keep_all(redis.clone(), host, exchange.clone(), tasks.clone());
+    tasks.spawn("exchange's word to be quiet", keeping);
+}
+
+async fn recall(redis: &RedisStore, host: &str, exchange: &Exchange) {
     let asked = tokio::time::timeout(ASKED_WITHIN, redis.kept_quiet(host)).await;
     if let Ok(Ok(Some(quiet))) = asked {
         let seconds = quiet.as_secs();
@@ -29,8 +36,7 @@ pub(super) async fn recall(redis: &RedisStore, host: &str, exchange: &Exchange) 
     }
 }
 
-/// Keeps every hold in Redis until the program stops.
-pub(super) async fn keep(redis: RedisStore, host: String, exchange: Exchange, tasks: Tasks) {
+async fn keep_all(redis: RedisStore, host: String, exchange: Exchange, tasks: Tasks) {
     let mut kept_until = Mono::default();
     loop {
         tokio::select! {
@@ -47,8 +53,15 @@ pub(super) async fn keep(redis: RedisStore, host: String, exchange: Exchange, ta
         match redis.keep_quiet(&host, quiet).await {
             Ok(()) => kept_until = until,
             Err(error) => {
-                tracing::debug!(%error, "the exchange's word to be quiet is not kept yet")
+                tracing::debug!(%error, "the exchange's word to be quiet is not kept yet");
             }
         }
     }
+}
+
+/// The host of an address, with its port if it names one.
+fn host_of(url: &str) -> String {
+    let behind_scheme = url.rsplit("://").next().unwrap_or(url);
+    let authority = behind_scheme.split('/').next().unwrap_or_default();
+    authority.rsplit('@').next().unwrap_or_default().to_owned()
 }

@@ -123,7 +123,8 @@ async fn what_does_not_trade_is_unknown_and_then_nothing_of_the_request_is_watch
 
 #[tokio::test]
 async fn before_it_is_known_what_trades_no_name_is_called_unknown() {
-    let hub = TestHub::with(&["BTCUSDT"], settings()).await;
+    let hub = TestHub::start(settings()).await;
+    hub.watch(&["BTCUSDT"]).await;
     let mut client = hub.client("/ws").await;
     for name in ["newusdt", "foousdt"] {
         let stream = format!(r#"["{name}@signal_15m"]"#);
