@@ -395,7 +395,7 @@ mod tests {
         Active::new(
             grant,
             ledger,
-            Cache::new(settings, 2),
+            Cache::new(settings, 2, Arc::default()),
             BTreeMap::from(series),
             at(10_000),
         )

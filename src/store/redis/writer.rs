@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -97,6 +98,8 @@ pub(super) struct Writer {
     scheduler_unsaved: bool,
     /// What the exchange trades, as our engine last said.
     tradable: Arc<BTreeSet<Symbol>>,
+    /// Results written so far, over all roles.
+    revs: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -118,6 +121,7 @@ impl Writer {
             scheduler: None,
             scheduler_unsaved: false,
             tradable: Arc::default(),
+            revs: Arc::default(),
         }
     }
 
@@ -366,6 +370,7 @@ impl Writer {
         self.backoff.reset();
         (self.away_since, self.beat_at) = (None, now);
         self.speak(told);
+            self.revs.clone(),
     }
 
     /// Somebody has seen more of this log than there is, or says so: what is there is read, and a numbering that lost its end
