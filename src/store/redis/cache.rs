@@ -34,6 +34,8 @@ pub(super) struct CacheSettings {
     pub(super) interval_ms: u64,
     /// The interval whose results are also kept in the compatible form.
     pub(super) primary: Interval,
+    /// Number of the database: said in what is published, which every database of the server hears.
+    pub(super) db: i64,
 }
 
 /// What is kept of one series.
@@ -168,7 +170,7 @@ impl Cache {
             let rev = Rev(self.term, self.revs.fetch_add(1, Ordering::Relaxed) + 1);
             let result = Arc::make_mut(&mut slot.result);
             (result.change_seq, result.changed_at) = ledger.last_of(key);
-            match result_json(&slot.result, rev) {
+            match result_json(&slot.result, rev, self.settings.db) {
                 Ok(json) => slot.json = json.into(),
                 Err(error) => {
                     tracing::error!(series = %key, %error, "a result cannot be written as JSON");

@@ -104,7 +104,7 @@ impl Dialer {
             &[keys::BEAT, self.answers.channel()],
         )
         .await?;
-        let bus = Arc::new(Bus::default());
+        let bus = Arc::new(Bus::new(self.settings.db()));
         let drain = bus
             .clone()
             .drain(bus_link, self.answers.clone(), stop.clone());

@@ -301,7 +301,9 @@ impl Writer {
         shared.note_seen(active.ledger.epoch(), active.ledger.head());
         if now >= self.beat_at && self.heard_turn {
             self.beat_at = now.plus_ms(BEAT_EVERY_MS);
-            active.beat(link, self.desk.clock.now(), false).await?;
+            active
+                .beat(link, settings, self.desk.clock.now(), false)
+                .await?;
         }
         Ok(Written::All)
     }
@@ -365,6 +367,7 @@ impl Writer {
         let active = Active::new(grant, log.ledger, cache, log.series, now);
         self.owes_return |= matches!(self.role, Role::Alone);
         self.role = Role::Active(Box::new(active));
+                db: settings.db(),
         self.desk.shared.active.send_replace(true);
         self.link = Some(link);
         self.backoff.reset();
@@ -448,7 +451,9 @@ impl Writer {
         let settings = &self.desk.shared.settings;
         let last = async {
             active.write(link, settings, &self.desk.lease).await?;
-            active.beat(link, self.desk.clock.now(), true).await
+            active
+                .beat(link, settings, self.desk.clock.now(), true)
+                .await
         };
         match tokio::time::timeout(LEAVE_WITHIN, last).await {
             Ok(Ok(())) => {}
