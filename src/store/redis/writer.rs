@@ -170,6 +170,7 @@ impl Writer {
     /// Takes what the engine says, as far as it is said by the newest leave.
     async fn take(&mut self, burst: Vec<Write>) {
         let mut said = Vec::with_capacity(burst.len());
+        let mut is_overruled = false;
         for write in burst {
             match write {
                 Write::Turn(turn) => {
@@ -179,6 +180,8 @@ impl Writer {
                 Write::Scheduler(saved) => {
                     self.scheduler = Some(saved);
                     self.scheduler_unsaved = true;
+                    // Said before the engine knew of the newest leave, which brought it an older word.
+                    is_overruled |= self.speaks && !self.heard_turn;
                 }
                 Write::Tradable(tradable) => {
                     self.note_tradable(&tradable);
@@ -191,6 +194,9 @@ impl Writer {
                 | Write::Symbols { .. }
                 | Write::Status(_)) => said.push(said_now),
             }
+        }
+        if is_overruled {
+            self.speak_again();
         }
         if !self.heard_turn {
             return;
@@ -361,19 +367,19 @@ impl Writer {
                 ttl_ms: settings.cache_ttl_secs.saturating_mul(1_000),
                 interval_ms: settings.result_interval_ms,
                 primary: self.desk.part.primary,
+                db: settings.db(),
             },
             term.get(),
+            self.revs.clone(),
         );
         let active = Active::new(grant, log.ledger, cache, log.series, now);
         self.owes_return |= matches!(self.role, Role::Alone);
         self.role = Role::Active(Box::new(active));
-                db: settings.db(),
         self.desk.shared.active.send_replace(true);
         self.link = Some(link);
         self.backoff.reset();
         (self.away_since, self.beat_at) = (None, now);
         self.speak(told);
-            self.revs.clone(),
     }
 
     /// Somebody has seen more of this log than there is, or says so: what is there is read, and a numbering that lost its end
@@ -406,6 +412,15 @@ impl Writer {
             told,
             scheduler: self.scheduler.clone(),
         });
+    }
+
+    /// As before, but with what the operator has said since.
+    fn speak_again(&mut self) {
+        match &self.role {
+            Role::Standby => {} // it is said with the next leave
+            Role::Active(active) => self.speak(Arc::new(active.ledger.told())),
+            Role::Alone => self.speak(Arc::new(self.desk.shared.view.told())),
+        }
     }
 
     /// The role is lost: the engine is silent until it is ours again.
