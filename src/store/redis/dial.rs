@@ -199,9 +199,13 @@ async fn read_log(
         });
         if same == held.id {
             let after = EntryId::before(held.seq.next());
-            return Ok(Log::Same(read_all(link, after).await?));
-        }
-        if there.is_some() {
+            let changes = read_all(link, after).await?;
+            // Before the first change there is no entry whose absence would tell that more are gone.
+            let goes_on = |first: &Arc<Change>| first.seq == held.seq.next();
+            if changes.first().is_none_or(goes_on) {
+                return Ok(Log::Same(changes));
+            }
+        } else if there.is_some() {
             return Ok(Log::TailLost { tail: tail.seq });
         }
         // Trimmed meanwhile: we were away for more changes than are kept.
