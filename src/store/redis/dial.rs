@@ -16,7 +16,7 @@ use super::settings::RedisSettings;
 use super::wire::{Rev, WatchedSeries, read_result};
 use crate::market::{SeriesKey, TimeMs};
 use crate::signal::{Change, ChangeId, Epoch, Seq, SignalResult};
-use crate::store::mirror::Loaded;
+use crate::store::mirror::{Account, Loaded};
 use crate::tasks::Tasks;
 
 /// Results asked for in one MGET.
@@ -211,9 +211,14 @@ async fn read_log(
         // Trimmed meanwhile: we were away for more changes than are kept.
     }
     let changes = read_all(link, EntryId::Start).await?;
-    let series = series
-        .iter()
-        .map(|(key, entry)| (key.clone(), (entry.change_seq, entry.base)));
+    let series = series.iter().map(|(key, entry)| {
+        let account = Account {
+            status: Some(entry.status),
+            last: entry.change_seq,
+            base: entry.base,
+        };
+        (key.clone(), account)
+    });
     Ok(Log::Anew(Loaded {
         epoch: tail.epoch,
         changes,
