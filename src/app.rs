@@ -2,6 +2,10 @@
 //! The stop drains in the order of the data: sources are told, the engine ends when their queue is empty, then the
 //! store's writer, then the hub, which says goodbye to its readers. Nothing here knows a candle or a message.
 
+mod quiet;
+mod summary;
+mod with_engine;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,29 +13,24 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{ExchangeClock, Mono};
 use crate::config::{Config, Secret};
-use crate::engine::{
-    self, Beginning, EngineHandle, EngineSettings, Operation, TechnicalFigures, WatchList,
-};
-use crate::exchange::binance::{Binance, BinanceSettings};
-use crate::exchange::{BadProxy, Exchange, Proxy};
+use crate::engine::EngineHandle;
+use crate::exchange::{BadProxy, Proxy};
 use crate::http::{
     self, AdminToken, CompatCache, HttpSettings, HttpState, RedisNeed, TrustedProxies,
 };
 use crate::hub::{Hub, HubSettings};
-use crate::market::Interval;
 use crate::simulator::Simulator;
 use crate::simulator::proxy::SimProxy;
 pub use crate::simulator::proxy::{ProxyFault, ProxyKind, ProxyLogin, ProxySettings};
 pub use crate::simulator::{
     Direct, Fault, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable,
 };
-use crate::store::redis::{BadRedisUrl, Fallback, Part, RedisSettings};
-use crate::store::{Batch, KEPT_CHANGES, MemoryStore, RedisStore, Store, WANTED_FOR, WRITE_QUEUE};
+use crate::store::redis::{BadRedisUrl, RedisSettings};
+use crate::store::{KEPT_CHANGES, MemoryStore, RedisStore, Store, WANTED_FOR};
 use crate::tasks::Tasks;
 
 /// The process is gone 5 s after it was told to stop; what is not done by then is named and left.
@@ -132,22 +131,9 @@ impl App {
             }
             Rooms::Engine => (None, Vec::new()),
         };
-        let has_engine = rooms != Rooms::Hub && config.scheduler.enabled.value;
-        let engine = match &store {
-            Store::Redis(redis) if !has_engine => {
-                redis.follow(readers, &clock, tasks);
-                engine::remote(redis, &clock, tasks)
-            }
-            Store::Redis(redis) => join(config, rooms, redis, readers, &clock, tasks)?,
-            Store::Memory(view) => {
-                let exchange = Exchange::Binance(Binance::new(&binance(config)?, clock.clone())?);
-                let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
-                tasks.spawn("store writer", view.clone().write_all(inbox, readers));
-                let settings = engine_settings(config);
-                let interest = store.interest().clone();
-                engine::start(&settings, exchange, clock, writes, None, interest, tasks)
-            }
-        };
+        let engine = with_engine::start(config, rooms, &store, readers, &clock, tasks).await?;
+        let minutes = summary::write(store.clone(), engine.clone(), hub.clone(), tasks.clone());
+        tasks.spawn("summary", minutes);
         let draining = CancellationToken::new();
         let state = HttpState {
             store: store.clone(),
@@ -303,52 +289,6 @@ impl StopSignals {
     }
 }
 
-/// An engine that shares the log in Redis with others: it speaks while it holds the lease.
-fn join(
-    config: &Config,
-    rooms: Rooms,
-    redis: &RedisStore,
-    readers: Vec<mpsc::Sender<Arc<Batch>>>,
-    clock: &ExchangeClock,
-    tasks: &Tasks,
-) -> anyhow::Result<EngineHandle> {
-    let exchange = Exchange::Binance(Binance::new(&binance(config)?, clock.clone())?);
-    let settings = EngineSettings {
-        beginning: Beginning::Silent,
-        technical: TechnicalFigures::Written,
-        ..engine_settings(config)
-    };
-    let part = Part {
-        primary: settings.intervals.first().copied().unwrap_or(Interval::M15),
-        fallback: match rooms {
-            Rooms::All => Fallback::Memory,
-            Rooms::Engine | Rooms::Hub => Fallback::Wait,
-        },
-    };
-    let (writes, inbox) = mpsc::channel(WRITE_QUEUE);
-    let ties = redis.join(part, inbox, readers, clock, tasks);
-    let voice = Some(ties.voice);
-    let interest = redis.view().interest().clone();
-    let local = engine::start(
-        &settings,
-        exchange,
-        clock.clone(),
-        writes,
-        voice,
-        interest,
-        tasks,
-    );
-    let hubs = engine::serve_hubs(
-        local.clone(),
-        redis.clone(),
-        ties.orders,
-        ties.watched,
-        tasks.clone(),
-    );
-    tasks.spawn("orders of hubs", hubs);
-    Ok(engine::routed(&local, redis, tasks))
-}
-
 /// Where results and changes are kept.
 ///
 /// # Errors
@@ -398,41 +338,13 @@ pub fn proxy(config: &Config) -> Result<Option<Proxy>, BadProxy> {
     text.map(|text| Proxy::parse(text.expose())).transpose()
 }
 
-fn binance(config: &Config) -> anyhow::Result<BinanceSettings> {
-    Ok(BinanceSettings {
-        rest_url: config.exchange.rest_url.value.clone(),
-        ws_url: config.exchange.ws_url.value.clone(),
-        proxy: proxy(config).context(config.proxy_variable())?,
-        ..BinanceSettings::default()
-    })
-}
-
-fn engine_settings(config: &Config) -> EngineSettings {
-    let named = &config.watch.symbols.value;
-    let watch_list = if named.is_empty() {
-        WatchList::Top(config.watch.top.value)
-    } else {
-        WatchList::Named(named.clone())
-    };
-    let operation = if config.scheduler.auto_start.value {
-        Operation::Running
-    } else {
-        Operation::Stopped
-    };
-    EngineSettings {
-        operation,
-        max_watched: config.watch.max_watched.value,
-        sweep_every: config.scheduler.interval.value,
-        ..EngineSettings::new(watch_list, config.watch.intervals.value.clone())
-    }
-}
-
 fn hub_settings(config: &Config) -> HubSettings {
     let mut settings = HubSettings::new(config.watch.intervals.value.clone());
     settings.limits.max_streams = config.limits.max_streams.value;
     settings.limits.client_messages_per_s = config.limits.client_messages_per_s.value;
     settings.limits.max_watched = config.watch.max_watched.value;
     settings.limits.slow_bytes = config.limits.slow_bytes.value;
+    settings.limits.queue_total_bytes = config.limits.queue_total_mb.value << 20;
     settings.limits.replay_max = config.limits.replay_max.value;
     settings
 }

@@ -131,8 +131,16 @@ impl ExchangeClock {
     /// How far the clock may be off, in exchange milliseconds: half the round trip of the best answer, what has passed
     /// since times the drift of clocks, and how far event stamps contradict it.
     pub fn error_ms(&self) -> i64 {
+        let (error_ms, doubt_ms) = self.error_and_doubt_ms();
+        error_ms + doubt_ms
+    }
+
+    /// The same in its two parts: what is known of the clock itself, and how far event stamps contradict it. The second is
+    /// as large when the streams are only slow.
+    pub fn error_and_doubt_ms(&self) -> (i64, i64) {
         let (reading, at) = (self.reading(), now_instant());
-        (reading.error_at(at) + reading.doubt_ms(at)).ceil() as i64
+        let whole = |ms: f64| ms.ceil() as i64;
+        (whole(reading.error_at(at)), whole(reading.doubt_ms(at)))
     }
 
     /// How far this machine's wall clock is behind the exchange's, milliseconds; none while that is not known, and on an

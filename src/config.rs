@@ -240,7 +240,7 @@ pub struct BadSetting {
 }
 
 impl BadSetting {
-    fn new(variable: &str, value: &str, source: Source, allowed: &str) -> Self {
+    pub(crate) fn new(variable: &str, value: &str, source: Source, allowed: &str) -> Self {
         Self {
             variable: variable.to_owned(),
             value: parse::shortened(value),
@@ -397,7 +397,8 @@ impl<'a> Reader<'a> {
 
     fn refuse(&mut self, name: &str, found: &str, text: &str, source: Source, words: &str) {
         let hidden = table::entry(name).is_none_or(|entry| entry.secret);
-        let text = if hidden { "***" } else { text };
+        let shown = parse::masked(text);
+        let text = if hidden { "***" } else { &shown };
         self.bad.push(BadSetting::new(found, text, source, words));
     }
 

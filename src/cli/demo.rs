@@ -4,9 +4,12 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use clap::ArgMatches;
+
+use super::options::{ADDRESS, Options, SEED};
 use super::settings;
 use crate::app::{self, DemoSettings};
-use crate::config::{PROXY_NAMES, Sources, unsupported};
+use crate::config::{Config, PROXY_NAMES, Sources, unsupported};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,15 +40,20 @@ const DEFAULTS: [(&str, &str); 1] = [("HAMA_INTERVALS", "15m,1h,4h")];
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct DemoArgs {
-    /// How many times as fast as ours the simulated time runs
-    #[arg(long, env = "HAMA_SPEED", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3_600))]
-    speed: u32,
+    /// How many times as fast as ours the simulated time runs, 1 to 3600
+    #[arg(long, env = "HAMA_SPEED", default_value = "60")]
+    speed: String,
     /// The same seed makes the same market
-    #[arg(long, env = "HAMA_SEED", default_value_t = 1)]
-    seed: u64,
-    /// How many contracts the simulated exchange lists
-    #[arg(long, value_name = "COUNT", default_value_t = 125, value_parser = clap::value_parser!(u16).range(1..=600))]
-    symbols: u16,
+    #[arg(long, env = "HAMA_SEED", default_value = "1")]
+    seed: String,
+    /// How many contracts the simulated exchange lists, 1 to 600
+    #[arg(
+        long,
+        env = "HAMA_EXCHANGE_SYMBOLS",
+        value_name = "COUNT",
+        default_value = "125"
+    )]
+    symbols: String,
     /// Candle intervals; the first is the primary one [env: HAMA_INTERVALS] [default: 15m,1h,4h]
     #[arg(long)]
     intervals: Option<String>,
@@ -56,13 +64,39 @@ pub(super) struct DemoArgs {
         value_name = "ADDR",
         default_value = "127.0.0.1:0"
     )]
-    exchange_listen: SocketAddr,
+    exchange_listen: String,
     /// Address of HTTP, WebSocket and dashboard [env: HAMA_LISTEN] [default: 127.0.0.1:5000]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
 }
 
-pub(super) fn run(args: DemoArgs, sources: Sources) -> anyhow::Result<ExitCode> {
+impl DemoArgs {
+    /// Where something was refused `options` knows of it, and the value does not count.
+    fn settings(&self, options: &mut Options<'_>) -> DemoSettings {
+        let whole = |from: u32, to: u32| {
+            move |text: &str| text.parse().ok().filter(|n| (from..=to).contains(n))
+        };
+        let speed = options.read("speed", &self.speed, "1 to 3600", whole(1, 3_600));
+        let symbols = options.read("symbols", &self.symbols, "1 to 600", whole(1, 600));
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listen = &self.exchange_listen;
+        DemoSettings {
+            speed: speed.unwrap_or(1),
+            seed: options.parsed("seed", &self.seed, SEED, 1),
+            symbols: symbols.unwrap_or(1) as usize,
+            exchange_listen: options.parsed("exchange_listen", listen, ADDRESS, any),
+        }
+    }
+}
+
+pub(super) fn run(
+    args: DemoArgs,
+    arguments: &ArgMatches,
+    sources: Sources,
+) -> anyhow::Result<ExitCode> {
+    let mut options = Options::of("demo", arguments, &sources);
+    let demo = args.settings(&mut options);
+    let mut bad = options.into_bad();
     let said = [
         ("HAMA_INTERVALS", args.intervals),
         ("HAMA_LISTEN", args.listen),
@@ -71,22 +105,20 @@ pub(super) fn run(args: DemoArgs, sources: Sources) -> anyhow::Result<ExitCode> 
         .into_iter()
         .filter_map(|(name, text)| Some((name.to_owned(), text?)));
     let sources = inside(sources).with_flags(said.collect());
-    let config = match settings::load(&sources, &DEFAULTS) {
+    settings::warn_of_unknown(&sources);
+    let config = match Config::load(&sources, &DEFAULTS) {
         Ok(config) => config,
-        Err(code) => return Ok(code),
+        Err(more) => {
+            bad.extend(more);
+            return Ok(super::refuse(&bad));
+        }
     };
-    let bad = unsupported(&config);
+    bad.extend(unsupported(&config));
     if !bad.is_empty() {
         return Ok(super::refuse(&bad));
     }
     super::logging::init(&config.log, &sources)?;
-    let settings = DemoSettings {
-        speed: args.speed,
-        seed: args.seed,
-        symbols: usize::from(args.symbols),
-        exchange_listen: args.exchange_listen,
-    };
-    super::run_to_end(app::demo(settings, config))??;
+    super::run_to_end(app::demo(demo, config))??;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -98,7 +130,7 @@ fn inside(sources: Sources) -> Sources {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Source};
+    use crate::config::Source;
 
     #[test]
     fn a_demo_reads_nothing_that_points_outside() {

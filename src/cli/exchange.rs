@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::ArgMatches;
+
+use super::options::{ADDRESS, Options, SEED};
 use crate::app::{
     self, Direct, Fault, LegacyPaths, ProxyFault, ProxyKind, ProxyLogin, ProxySettings,
     SimulatorError, SimulatorSettings, WeightTable,
@@ -40,59 +43,64 @@ pub(super) struct ExchangeArgs {
         default_value = "127.0.0.1:5100",
         value_name = "ADDR:PORT"
     )]
-    listen: SocketAddr,
+    listen: String,
     /// Seed of the generated market: same seed, same candles
-    #[arg(long, env = "HAMA_SEED", default_value_t = 1)]
-    seed: u64,
+    #[arg(long, env = "HAMA_SEED", default_value = "1")]
+    seed: String,
     /// Generated USDT perpetuals, 1 to 600
-    #[arg(long, env = "HAMA_EXCHANGE_SYMBOLS", default_value_t = 125)]
-    symbols: usize,
+    #[arg(long, env = "HAMA_EXCHANGE_SYMBOLS", default_value = "125")]
+    symbols: String,
     /// Intervals that will be asked for; history reaches back 5,000 candles of the longest, but not beyond 1970
-    #[arg(long, env = "HAMA_INTERVALS", default_value = "15m,1h,4h", value_delimiter = ',', value_parser = parse_interval)]
-    intervals: Vec<Interval>,
+    #[arg(long, env = "HAMA_INTERVALS", default_value = "15m,1h,4h")]
+    intervals: String,
     /// How many times as fast as real time the exchange's clock runs, 1 to 3600
-    #[arg(long, env = "HAMA_SPEED", default_value_t = 1.0)]
-    speed: f64,
+    #[arg(long, env = "HAMA_SPEED", default_value = "1")]
+    speed: String,
     /// The exchange's time at the start, Unix ms [default: now; with --replay the open of candle 600 of the file that
     /// begins last]
     #[arg(long, env = "HAMA_START_MS", value_name = "MS")]
-    start_ms: Option<i64>,
+    start_ms: Option<String>,
     /// Play the <SYMBOL>-<interval>.csv files of a directory instead of the generated market
     #[arg(long, env = "HAMA_REPLAY", value_name = "DIR")]
     replay: Option<PathBuf>,
     /// Real milliseconds between two pushes of open candles, 10 to 10000
-    #[arg(long, env = "HAMA_UPDATE_MS", default_value_t = 250, value_name = "MS")]
-    update_ms: u64,
-    /// Real milliseconds by which every REST answer is late
-    #[arg(long, env = "HAMA_LATENCY_MS", default_value_t = 0, value_name = "MS")]
-    latency_ms: u64,
-    /// Which table of request weights is charged for candles
-    #[arg(long, env = "HAMA_WEIGHTS", default_value = "measured")]
-    weights: Weights,
+    #[arg(long, env = "HAMA_UPDATE_MS", default_value = "250", value_name = "MS")]
+    update_ms: String,
+    /// Real milliseconds by which every REST answer is late, up to 60000
+    #[arg(long, env = "HAMA_LATENCY_MS", default_value = "0", value_name = "MS")]
+    latency_ms: String,
+    /// Which table of request weights is charged for candles: measured (on the live exchange) or doc (as documented)
+    #[arg(
+        long,
+        env = "HAMA_WEIGHTS",
+        default_value = "measured",
+        value_name = "TABLE"
+    )]
+    weights: String,
     /// Real milliseconds between two pings of a stream connection
     #[arg(
         long,
         env = "HAMA_PING_MS",
-        default_value_t = 180_000,
+        default_value = "180000",
         value_name = "MS"
     )]
-    ping_ms: u64,
+    ping_ms: String,
     /// Real milliseconds without a pong after which a stream connection is cut
     #[arg(
         long,
         env = "HAMA_PONG_TIMEOUT_MS",
-        default_value_t = 600_000,
+        default_value = "600000",
         value_name = "MS"
     )]
-    pong_timeout_ms: u64,
+    pong_timeout_ms: String,
     /// Real milliseconds after which a stream connection is closed, whatever it does
     #[arg(
         long,
         env = "HAMA_MAX_AGE_MS",
-        default_value_t = 86_400_000,
+        default_value = "86400000",
         value_name = "MS"
     )]
-    max_age_ms: u64,
+    max_age_ms: String,
     /// Serve candles on the unrouted /ws and /stream too, which the live exchange no longer does
     #[arg(long, env = "HAMA_LEGACY_SERVES_MARKET")]
     legacy_serves_market: bool,
@@ -101,97 +109,137 @@ pub(super) struct ExchangeArgs {
     fault: Option<PathBuf>,
     /// Offer an HTTP CONNECT proxy to the exchange here; whatever its client names, it leads to this exchange
     #[arg(long, env = "HAMA_EXCHANGE_PROXY_LISTEN", value_name = "ADDR:PORT")]
-    proxy_listen: Option<SocketAddr>,
+    proxy_listen: Option<String>,
     /// Offer a SOCKS5 proxy to the exchange here
     #[arg(long, env = "HAMA_EXCHANGE_SOCKS_LISTEN", value_name = "ADDR:PORT")]
-    socks_listen: Option<SocketAddr>,
+    socks_listen: Option<String>,
     /// What the proxies want of their clients
-    #[arg(long, env = "HAMA_EXCHANGE_PROXY_LOGIN", value_name = "USER:PASSWORD", value_parser = parse_login)]
-    proxy_login: Option<ProxyLogin>,
-    /// What the proxies do wrong
-    #[arg(long, env = "HAMA_EXCHANGE_PROXY_FAULT", default_value = "none")]
-    proxy_fault: FaultOfProxy,
+    #[arg(
+        long,
+        env = "HAMA_EXCHANGE_PROXY_LOGIN",
+        hide_env_values = true,
+        value_name = "USER:PASSWORD"
+    )]
+    proxy_login: Option<String>,
+    /// What the proxies do wrong: none; refuse (answer 403, or "not allowed by its rules"); hang (take the connection and
+    /// say nothing); drop (cut each tunnel after 64 KiB)
+    #[arg(
+        long,
+        env = "HAMA_EXCHANGE_PROXY_FAULT",
+        default_value = "none",
+        value_name = "FAULT"
+    )]
+    proxy_fault: String,
     /// Hang up on everybody who does not come through a proxy of ours (else they are counted in /sim/stats)
     #[arg(long, env = "HAMA_EXCHANGE_PROXY_ONLY")]
     proxy_only: bool,
 }
 
-/// Names of what a proxy does wrong.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum FaultOfProxy {
-    /// Nothing
-    None,
-    /// Answer 403, or "not allowed by its rules"
-    Refuse,
-    /// Take the connection and say nothing
-    Hang,
-    /// Cut each tunnel after 64 KiB
-    Drop,
+fn intervals(text: &str) -> Option<Vec<Interval>> {
+    let each = text.split(',').map(|part| Interval::parse(part.trim()));
+    each.collect::<Result<_, _>>().ok()
 }
 
-/// Names of the weight tables.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Weights {
-    /// As measured on the live exchange
-    Measured,
-    /// As documented
-    Doc,
-}
-
-fn parse_interval(text: &str) -> Result<Interval, crate::market::BadInterval> {
-    Interval::parse(text.trim())
-}
-
-fn parse_login(text: &str) -> Result<ProxyLogin, String> {
-    let (user, password) = text.split_once(':').ok_or("not USER:PASSWORD")?;
-    Ok(ProxyLogin {
+fn login(text: &str) -> Option<ProxyLogin> {
+    let (user, password) = text.split_once(':')?;
+    Some(ProxyLogin {
         user: user.to_owned(),
         password: password.to_owned(),
     })
 }
 
+fn weights(text: &str) -> Option<WeightTable> {
+    match text {
+        "measured" => Some(WeightTable::Measured),
+        "doc" => Some(WeightTable::Documented),
+        _ => None,
+    }
+}
+
+fn proxy_fault(text: &str) -> Option<ProxyFault> {
+    match text {
+        "none" => Some(ProxyFault::None),
+        "refuse" => Some(ProxyFault::Refuse { status: 403 }),
+        "hang" => Some(ProxyFault::Hang),
+        "drop" => Some(ProxyFault::DropAfter { bytes: 64 * 1024 }),
+        _ => None,
+    }
+}
+
+/// Where something was refused the options know of it, and the value does not count.
 impl ExchangeArgs {
-    fn proxies(&self) -> Vec<(ProxySettings, SocketAddr)> {
-        let fault = match self.proxy_fault {
-            FaultOfProxy::None => ProxyFault::None,
-            FaultOfProxy::Refuse => ProxyFault::Refuse { status: 403 },
-            FaultOfProxy::Hang => ProxyFault::Hang,
-            FaultOfProxy::Drop => ProxyFault::DropAfter { bytes: 64 * 1024 },
-        };
-        let of = |kind, listen: Option<SocketAddr>| {
-            let login = self.proxy_login.clone();
-            let settings = ProxySettings { kind, login, fault };
-            listen.map(|listen| (settings, listen))
-        };
-        let http = of(ProxyKind::Http, self.proxy_listen);
-        http.into_iter()
-            .chain(of(ProxyKind::Socks5, self.socks_listen))
-            .collect()
+    fn listen(&self, options: &mut Options<'_>) -> SocketAddr {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        options.parsed("listen", &self.listen, ADDRESS, any)
     }
 
-    fn settings(self) -> Result<SimulatorSettings, SimulatorError> {
-        let faults = self
-            .fault
-            .as_deref()
-            .map(Fault::read_timeline)
-            .transpose()?;
-        Ok(SimulatorSettings {
-            faults: faults.unwrap_or_default(),
-            seed: self.seed,
-            symbols: self.symbols,
-            intervals: self.intervals,
-            speed: self.speed,
-            start: self.start_ms.map(TimeMs::new),
-            replay: self.replay,
-            update_every: Duration::from_millis(self.update_ms),
-            latency: Duration::from_millis(self.latency_ms),
-            ping_every: Duration::from_millis(self.ping_ms),
-            pong_timeout: Duration::from_millis(self.pong_timeout_ms),
-            max_age: Duration::from_millis(self.max_age_ms),
-            weights: match self.weights {
-                Weights::Measured => WeightTable::Measured,
-                Weights::Doc => WeightTable::Documented,
-            },
+    fn proxies(&self, options: &mut Options<'_>) -> Vec<(ProxySettings, SocketAddr)> {
+        let address = |text: &str| text.parse().ok();
+        let login_text = self.proxy_login.as_deref();
+        let login = login_text.and_then(login);
+        if login_text.is_some() && login.is_none() {
+            options.refuse("proxy_login", "***", "allowed: USER:PASSWORD");
+        }
+        let allowed = "none, refuse, hang or drop";
+        let fault = options.read("proxy_fault", &self.proxy_fault, allowed, proxy_fault);
+        let http = self.proxy_listen.as_deref();
+        let socks = self.socks_listen.as_deref();
+        let listens = [
+            (
+                ProxyKind::Http,
+                options.read_some("proxy_listen", http, ADDRESS, address),
+            ),
+            (
+                ProxyKind::Socks5,
+                options.read_some("socks_listen", socks, ADDRESS, address),
+            ),
+        ];
+        let proxies = listens.into_iter().filter_map(|(kind, listen)| {
+            let settings = ProxySettings {
+                kind,
+                login: login.clone(),
+                fault: fault.unwrap_or(ProxyFault::None),
+            };
+            Some((settings, listen?))
+        });
+        proxies.collect()
+    }
+
+    fn settings(&self, options: &mut Options<'_>) -> SimulatorSettings {
+        let usual = SimulatorSettings::default();
+        let intervals_allowed = SimulatorSettings::allowed("intervals");
+        let weights_allowed = "measured or doc";
+        let weights = options.read("weights", &self.weights, weights_allowed, weights);
+        let ranged = |options: &mut Options<'_>, option: &str, text: &str, usual: Duration| {
+            let id = option.replace('-', "_");
+            let read = |text: &str| text.parse().ok().map(Duration::from_millis);
+            let read = options.read(&id, text, SimulatorSettings::allowed(option), read);
+            read.unwrap_or(usual)
+        };
+        let of = |option| SimulatorSettings::allowed(option);
+        let start = self.start_ms.as_deref();
+        let start = options.read_some("start_ms", start, of("start-ms"), |text| text.parse().ok());
+        let settings = SimulatorSettings {
+            faults: self.faults(options),
+            seed: options.parsed("seed", &self.seed, SEED, usual.seed),
+            symbols: options.parsed("symbols", &self.symbols, of("symbols"), usual.symbols),
+            intervals: options
+                .read("intervals", &self.intervals, intervals_allowed, intervals)
+                .unwrap_or(usual.intervals),
+            speed: options.parsed("speed", &self.speed, of("speed"), usual.speed),
+            start: start.map(TimeMs::new),
+            replay: self.replay.clone(),
+            update_every: ranged(options, "update-ms", &self.update_ms, usual.update_every),
+            latency: ranged(options, "latency-ms", &self.latency_ms, usual.latency),
+            ping_every: ranged(options, "ping-ms", &self.ping_ms, usual.ping_every),
+            pong_timeout: ranged(
+                options,
+                "pong-timeout-ms",
+                &self.pong_timeout_ms,
+                usual.pong_timeout,
+            ),
+            max_age: ranged(options, "max-age-ms", &self.max_age_ms, usual.max_age),
+            weights: weights.unwrap_or_default(),
             legacy_paths: if self.legacy_serves_market {
                 LegacyPaths::Market
             } else {
@@ -202,22 +250,46 @@ impl ExchangeArgs {
             } else {
                 Direct::Counted
             },
+        };
+        for one in settings.out_of_range() {
+            let words = format!("allowed: {}", one.allowed);
+            options.refuse(&one.option.replace('-', "_"), &one.value, &words);
+        }
+        settings
+    }
+
+    fn faults(&self, options: &mut Options<'_>) -> Vec<Fault> {
+        let Some(path) = &self.fault else {
+            return Vec::new();
+        };
+        Fault::read_timeline(path).unwrap_or_else(|error| {
+            options.refuse("fault", &path.to_string_lossy(), &error.to_string());
+            Vec::new()
         })
     }
 }
 
-pub(super) fn run(args: ExchangeArgs, sources: &Sources) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    args: &ExchangeArgs,
+    arguments: &ArgMatches,
+    sources: &Sources,
+) -> anyhow::Result<ExitCode> {
+    let mut options = Options::of("exchange", arguments, sources);
+    let listen = args.listen(&mut options);
+    let settings = args.settings(&mut options);
+    let proxies = args.proxies(&mut options);
+    let mut bad = options.into_bad();
+    super::settings::warn_of_unknown(sources);
     // Of the server's settings only these are meant: a `.env` that both run from may hold any others.
     let log = match LogConfig::load(sources) {
-        Ok(log) => log,
-        Err(bad) => return Ok(super::refuse(&bad)),
+        Ok(log) if bad.is_empty() => log,
+        Ok(_) => return Ok(super::refuse(&bad)),
+        Err(more) => {
+            bad.extend(more);
+            return Ok(super::refuse(&bad));
+        }
     };
     super::logging::init(&log, sources)?;
-    let (listen, proxies) = (args.listen, args.proxies());
-    let settings = match args.settings() {
-        Ok(settings) => settings,
-        Err(error) => return Ok(super::usage(&error.to_string())),
-    };
     let served = super::run_to_end(app::exchange(settings, listen, proxies))?;
     match served {
         Ok(()) => Ok(ExitCode::SUCCESS),

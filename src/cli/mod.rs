@@ -10,6 +10,7 @@ mod exchange;
 mod healthcheck;
 mod hub;
 mod logging;
+mod options;
 mod serve;
 mod settings;
 mod tail;
@@ -89,12 +90,13 @@ pub fn main() -> ExitCode {
         Ok(sources) => sources,
         Err(bad) => return refuse(&bad),
     };
+    let arguments = matches.subcommand().map_or(&matches, |(_, its)| its);
     let done = match cli.command {
-        Command::Demo(args) => demo::run(args, sources),
+        Command::Demo(args) => demo::run(args, arguments, sources),
         Command::Serve(args) => serve::run(args, sources),
         Command::Engine(args) => engine::run(args, sources),
         Command::Hub(args) => hub::run(args, sources),
-        Command::Exchange(args) => exchange::run(*args, &sources),
+        Command::Exchange(args) => exchange::run(&args, arguments, &sources),
         Command::Analyze(args) => analyze::run(&args),
         Command::Tail(args) => tail::run(&args),
         Command::Config(args) => config::run(args, sources),

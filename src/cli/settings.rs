@@ -59,8 +59,13 @@ pub(super) fn load(
     sources: &Sources,
     defaults: &[(&'static str, &'static str)],
 ) -> Result<Config, ExitCode> {
+    warn_of_unknown(sources);
+    Config::load(sources, defaults).map_err(|bad| super::refuse(&bad))
+}
+
+/// Warns of variables nobody knows.
+pub(super) fn warn_of_unknown(sources: &Sources) {
     for warning in sources.unknown_variables(&super::option_variables()) {
         eprintln!("hamacast: warning: {warning}");
     }
-    Config::load(sources, defaults).map_err(|bad| super::refuse(&bad))
 }

@@ -102,6 +102,8 @@ async fn h29_a_clock_that_all_event_stamps_contradict_makes_nothing_final() {
         clock.at_least(at(10_000 + step * 250 - 30));
         assert!(surely(&clock) <= at(10_100 + step * 250));
     }
+    let (error_ms, _) = clock.error_and_doubt_ms();
+    assert!(error_ms <= 12, "of itself the clock knows no fault");
     clock.set(at(20_000), 1.0, Duration::from_millis(20));
     assert!(clock.error_ms() <= 12, "it has come back");
 }

@@ -84,7 +84,7 @@ fn list<T: PartialEq>(text: &str, one: impl Fn(&str) -> Parsed<T>) -> Parsed<Vec
             return Err("an empty place between commas".to_owned());
         }
         let value = one(part).map_err(|why| match why.as_str() {
-            "" => format!("not '{}'", shortened(part)),
+            "" => format!("not '{}'", shortened(&masked(part))),
             _ => why,
         })?;
         if values.contains(&value) {
@@ -133,7 +133,7 @@ pub(super) fn origins(text: &str) -> Parsed<Vec<String>> {
         let web = matches!(url.scheme(), "http" | "https");
         // Anything behind the port would never match what a browser sends.
         let bare = part.trim_end_matches('/').matches('/').count() == 2 && url.query().is_none();
-        let plain = bare && url.fragment().is_none() && url.username().is_empty();
+        let plain = bare && url.fragment().is_none() && !part.contains('@');
         (web && plain).then_some(origin).ok_or_else(plainly_wrong)
     })
 }
@@ -161,10 +161,8 @@ pub(super) fn cluster_nodes(text: &str) -> Parsed<Vec<String>> {
 pub(super) fn plain_url(schemes: &'static [&'static str]) -> impl Fn(&str) -> Parsed<String> {
     move |text| {
         let url: reqwest::Url = from_str(text)?;
-        let plain = url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none();
+        // An unescaped `/` in a password ends the host early, so an `@` anywhere is a login.
+        let plain = !text.contains('@') && url.query().is_none() && url.fragment().is_none();
         let fits = plain && url.has_host() && schemes.contains(&url.scheme());
         fits.then(|| text.trim_end_matches('/').to_owned())
             .ok_or_else(plainly_wrong)
@@ -197,6 +195,16 @@ pub(super) fn proxy_url(text: &str) -> Parsed<Secret> {
         "https" => Err("https:// proxies (TLS to the proxy itself) are not supported".to_owned()),
         _ => Err(plainly_wrong()),
     }
+}
+
+/// A text as it may be repeated: what stands before an `@` may be a password, wherever the host was meant to begin.
+pub(super) fn masked(text: &str) -> String {
+    let Some((login, host)) = text.rsplit_once('@') else {
+        return text.to_owned();
+    };
+    let scheme = login.split_inclusive("://").next();
+    let scheme = scheme.filter(|scheme| scheme.ends_with("://"));
+    format!("{}***@{host}", scheme.unwrap_or_default())
 }
 
 /// A URL with a login as it may be shown: nothing of the login, some services take a token as the user.

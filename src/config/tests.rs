@@ -238,6 +238,31 @@ fn secrets_show_nowhere() {
 }
 
 #[test]
+fn a_login_in_a_url_that_may_have_none_is_refused_and_not_repeated() {
+    for (name, scheme) in [
+        ("HAMA_BINANCE_REST_URL", "https"),
+        ("HAMA_BINANCE_WS_URL", "wss"),
+        ("HAMA_ALLOWED_ORIGINS", "https"),
+    ] {
+        for login in [
+            "me:s3cret",
+            ":s3cret",
+            "s3cret",
+            "me:12/s3cret",
+            "m@e:s3cret",
+        ] {
+            let bad = load(&[(name, &format!("{scheme}://{login}@exchange:1"))]).expect_err(login);
+            let line = bad[0].to_string();
+            assert!(!line.contains("s3cret"), "{line}");
+            let shown = format!("{name}='{scheme}://***@exchange:1' (environment)");
+            assert!(line.starts_with(&shown), "{line}");
+        }
+    }
+    let bad = load(&[("HAMA_BINANCE_REST_URL", "me:s3cret@exchange")]).expect_err("no scheme");
+    assert!(!bad[0].to_string().contains("s3cret"), "{}", bad[0]);
+}
+
+#[test]
 fn an_unknown_variable_is_told_with_the_name_that_was_meant() {
     let sources = environment(&[
         ("HAMA_TPO", "5"),

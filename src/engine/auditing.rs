@@ -1,6 +1,7 @@
 //! Reading candles the engine already has, to hold them against the exchange: the sweep's audits, and single series
 //! somebody wants read anew. What differs goes through the same door as every revision. Each contract of a sweep has the
-//! newest 99 candles of one interval read, and inside a share of the weight a page of older ones, further back each time.
+//! newest 98 candles of one interval read, the next one in the next sweep, and inside a share of the weight a page of older
+//! ones, further back each time.
 
 use super::core::Engine;
 use super::effect::{Effect, FetchJob, Urgency};
@@ -59,7 +60,7 @@ impl Engine {
         let request = interval
             .map(|interval| SeriesKey::new(symbol.clone(), interval))
             .filter(|key| !self.sweeps.is_on_its_way(key))
-            .and_then(|key| self.watched.get(&key))
+            .and_then(|key| self.watched.get_mut(&key))
             .and_then(|watched| watched.check_request(AUDIT_CANDLES, now));
         let Some(request) = request else {
             self.swept(symbol, Swept::Failed, now, out);
@@ -136,7 +137,7 @@ impl Engine {
         if self.refreshing.contains_key(&key) {
             return; // that answer serves both
         }
-        let Some(watched) = self.watched.get(&key) else {
+        let Some(watched) = self.watched.get_mut(&key) else {
             let unknown = OrderError::NotWatched(key.clone());
             out.push(Effect::Refreshed(key, Err(unknown)));
             return;
@@ -196,10 +197,14 @@ impl Engine {
         now: &Moment,
         out: &mut Vec<Effect>,
     ) {
-        let (Some(watched), Some(rows)) = (self.trading(&request.key), rows) else {
+        let Some(watched) = self.trading(&request.key) else {
             return;
         };
-        let lacking = watched.checked(rows, now, out);
+        let Some(rows) = rows else {
+            watched.unanswered(request);
+            return;
+        };
+        let lacking = watched.checked(request, rows, now, out);
         if let (Some(first), Some(last)) = (lacking.first(), lacking.last())
             && let Some(unsaid) = self.lacking.due(now.mono)
         {

@@ -24,6 +24,9 @@ use crate::store::{ToldOfAll, Voice, Write};
 /// time holds; of one that comes later it begins anew.
 const WANTS_COME_WITHIN_MS: u64 = 60_000;
 
+/// A takeover is done within this time: what closed before that was missed, and is told as caught up.
+const HANDOVER_MS: f64 = 10_000.0;
+
 /// What the engine is told.
 #[derive(Debug)]
 pub enum Event {
@@ -195,8 +198,10 @@ impl Engine {
         self.tell_tradable(out);
         self.sweeps.stop();
         let leave = self.leave();
+        let handed_over_at = now.exchange.plus_ms(-now.from_real_ms(HANDOVER_MS));
         for (key, watched) in &mut self.watched {
             watched.learn(told.get(key), leave, now);
+            watched.is_late_until(handed_over_at);
         }
         let is_watched = |key: &SeriesKey| self.watched.contains_key(key);
         let untold = told.iter().filter(|(key, _)| !is_watched(key));
@@ -218,7 +223,7 @@ impl Engine {
         }
         self.operation = Operation::Running;
         for watched in self.watched.values_mut() {
-            watched.is_late_until(now);
+            watched.is_late_until(now.exchange);
         }
         self.go_on(now, out);
     }
@@ -446,8 +451,12 @@ impl Engine {
                 }
             }
             FeedEvent::Listing { .. } => out.push(Effect::ReadListing),
-            // A series is trusted by its closes, and one that does not come is read from REST at its deadline.
-            FeedEvent::Mute { .. } | FeedEvent::Heard { .. } => {}
+            FeedEvent::Mute { key } => {
+                if let Some(watched) = self.trading(&key) {
+                    watched.muted(now, out);
+                }
+            }
+            FeedEvent::Heard { .. } => {} // its open candle comes beside this
             // The close that was lost is read from REST as any other that does not come: by its deadline.
             FeedEvent::Refused { key } => {
                 if let Some(unsaid) = self.overflow.due(now.mono) {

@@ -20,26 +20,30 @@ pub struct Moment {
     pub wall: TimeMs,
     /// How many times as fast as ours the exchange's clock runs.
     pub speed: f64,
-    /// How far `exchange` may be off, exchange milliseconds.
+    /// How far `exchange` may be off for all that is known of the clock itself, exchange milliseconds.
     pub error_ms: i64,
+    /// How much further off it would be if the stamps of events were right that contradict it: or the streams are slow.
+    pub doubt_ms: i64,
 }
 
 impl Moment {
     /// Reads both clocks.
     pub fn read(clock: &ExchangeClock) -> Self {
+        let (error_ms, doubt_ms) = clock.error_and_doubt_ms();
         Self {
             exchange: clock.now(),
             mono: Mono::now(),
             wall: wall(),
             speed: clock.speed(),
-            error_ms: clock.error_ms(),
+            error_ms,
+            doubt_ms,
         }
     }
 
-    /// How long after its close a candle counts as final, exchange milliseconds: 2 s, never under 250 ms of real time,
-    /// and the clock's known error on top, so that the margin is kept by the exchange's clock and not only by ours.
+    /// How long after its close a candle counts as final, exchange milliseconds: 2 s, never under 250 ms of real time, and
+    /// the clock's error and doubt on top, so that the margin is kept by the exchange's clock and not only by ours.
     pub fn final_after_ms(&self) -> i64 {
-        self.margin_ms() + self.error_ms
+        self.margin_ms() + self.error_ms + self.doubt_ms
     }
 
     /// The margin alone, by the exchange's clock.
@@ -55,6 +59,12 @@ impl Moment {
     /// Whether a candle whose last millisecond is `close_time` is final.
     pub fn is_final(&self, close_time: TimeMs) -> bool {
         self.exchange.ms_since(close_time) > self.final_after_ms()
+    }
+
+    /// Candles that closed before it have closed by all that is known of the clock itself. Whoever asks for them by this has
+    /// the answer show it, whatever the clock says: streams that are slow put nothing off.
+    pub fn closed_until(&self) -> TimeMs {
+        self.exchange.plus_ms(-self.margin_ms() - self.error_ms)
     }
 
     /// How far ahead of the exchange's clock `time` lies, if that is further than the clock can be wrong.
@@ -80,6 +90,7 @@ mod tests {
                 wall: exchange,
                 speed,
                 error_ms,
+                doubt_ms: 0,
             }
             .is_final(close)
         };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use super::core::{Engine, Event};
 use super::effect::{Effect, FetchJob};
@@ -19,7 +20,7 @@ use super::moment::Moment;
 use super::order::{Order, OrderError, SchedulerInfo, StartOrder, Started};
 use super::settings::EngineSettings;
 use super::timekeeper::TimeKeeper;
-use super::universe::{Names, StartAsked, Ties, UniverseReader, Word};
+use super::universe::{StartAsked, Ties, UniverseReader, Word};
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::{Exchange, FeedQueue, Streams, feed_queue};
 use crate::market::SeriesKey;
@@ -82,6 +83,7 @@ pub fn start(
         listing_news: listing_news.clone(),
         published: universe,
         words,
+        voice: voice.clone(),
     };
     let reader = UniverseReader::new(ties, settings);
     tasks.spawn("watch list", reader.run(start_receiver, tasks.clone()));
@@ -110,6 +112,7 @@ pub fn start(
         info,
         scheduler,
         starts,
+        overtaken: CancellationToken::new(),
         refreshing: BTreeMap::new(),
         listing_news,
         last_start: StartOrder::default(),
@@ -163,6 +166,8 @@ struct EngineTask {
     info: watch::Sender<EngineInfo>,
     scheduler: watch::Sender<SchedulerInfo>,
     starts: mpsc::Sender<StartAsked>,
+    /// Cancelled by a stop, for all starts on their way.
+    overtaken: CancellationToken,
     /// Who waits for a series to be read anew.
     refreshing: BTreeMap<SeriesKey, Vec<oneshot::Sender<Result<(), OrderError>>>>,
     /// Wakes who reads the exchange's listing.
@@ -188,7 +193,7 @@ impl EngineTask {
                     Word::News(events) => self.apply(events).await,
                     Word::Started(start) => self.start(start).await,
                 },
-                voice = next_voice(&mut inbox.voice) => self.take_voice(voice).await,
+                voice = Voice::next(&mut inbox.voice) => self.take_voice(voice).await,
                 _ = ticks.tick() => self.apply([Event::Tick]).await,
             };
             if done.is_err() {
@@ -208,12 +213,7 @@ impl EngineTask {
                 let _ = answer.send(self.engine.chart(&key, limit));
             }
             Order::Start { order, answer } => {
-                let names = Names::MustTrade;
-                let asked = StartAsked {
-                    order,
-                    names,
-                    answer,
-                };
+                let asked = StartAsked::by_operator(order, answer, self.overtaken.clone());
                 if let Err(TrySendError::Full(asked) | TrySendError::Closed(asked)) =
                     self.starts.try_send(asked)
                 {
@@ -222,6 +222,7 @@ impl EngineTask {
             }
             Order::Stop { answer } => {
                 if !answer.is_closed() {
+                    std::mem::take(&mut self.overtaken).cancel();
                     self.apply([Event::Stop]).await?;
                     self.save_scheduler().await?;
                     let _ = answer.send(Ok(()));
@@ -237,14 +238,21 @@ impl EngineTask {
         Ok(())
     }
 
-    /// The watch list of a start is made, and told before it. One of our own, at a takeover, was only about the list: what
-    /// the operator has said since stands.
+    /// The watch list of a start is made, and told before it: what is saved names it whatever becomes of the start. One of
+    /// our own, at a takeover, was only about the list, and so is one that is void by now: what the operator has said since
+    /// stands, and who asked hears no more of it.
     async fn start(&mut self, start: StartAsked) -> Result<(), Gone> {
+        let (is_an_operators, is_void) = (start.is_an_operators(), start.is_void());
         let sweep_every = start.order.sweep_every;
         self.last_start = start.order;
-        if start.names == Names::MustTrade {
-            self.apply([Event::Start(sweep_every)]).await?;
+        if is_an_operators {
+            if !is_void {
+                self.apply([Event::Start(sweep_every)]).await?;
+            }
             self.save_scheduler().await?;
+        }
+        if is_void {
+            return Ok(());
         }
         let info = self.engine.scheduler();
         let _ = start.answer.send(Ok(Started {
@@ -274,12 +282,7 @@ impl EngineTask {
             sweep_every,
         };
         if order.symbols != self.last_start.symbols {
-            let (answer, _) = oneshot::channel();
-            let _ = self.starts.try_send(StartAsked {
-                order,
-                names: Names::MayHaveEnded,
-                answer,
-            });
+            let _ = self.starts.try_send(StartAsked::at_takeover(order));
         }
         Ok(())
     }
@@ -350,16 +353,6 @@ impl EngineTask {
         };
         self.info.send_replace(info);
     }
-}
-
-async fn next_voice(voice: &mut Option<watch::Receiver<Voice>>) -> Voice {
-    if let Some(heard) = voice {
-        if heard.changed().await.is_ok() {
-            return heard.borrow_and_update().clone();
-        }
-        *voice = None; // the writer has ended: what was said last holds
-    }
-    std::future::pending().await
 }
 
 /// Hands a read to the fetcher; what does not fit is answered at once: not read.

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use self::world::{CloseEvent, MINUTE, ORIGIN_MS, START, World, candle, key};
 use crate::engine::Event;
+use crate::exchange::Proof;
 use crate::market::{Candle, Interval, SeriesKey, SeriesStatus, Symbol};
 use crate::signal::{History, Recommendation, Source};
 use crate::store::Occasion;
@@ -67,6 +68,7 @@ fn h04_a_close_that_never_comes_is_read_from_rest_after_its_deadline() {
         assert_eq!(world.asked, vec![], "T + 2 s has not passed");
         world.wait_ms(1_000);
         assert_eq!((world.asked.len(), world.asked[0].request.weight()), (1, 1));
+        assert_eq!(world.asked[0].request.proof, Proof::NextCandle);
         world.answer_all();
     }
     assert_eq!(world.told(), world.expected());

@@ -15,6 +15,7 @@ mod way;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -29,6 +30,7 @@ pub use self::request::{CandleRequest, LIMIT_MAX, Proof};
 pub use self::way::WayError;
 
 use self::binance::Binance;
+use crate::clock::Mono;
 use crate::market::{Candle, SeriesKey, TimeMs};
 use crate::tasks::Tasks;
 
@@ -99,6 +101,20 @@ impl Exchange {
     pub fn held_until(&self) -> Option<TimeMs> {
         match self {
             Self::Binance(binance) => binance.held_until(),
+        }
+    }
+
+    /// As `held_until`, by our own clock.
+    pub fn quiet_until(&self) -> Option<Mono> {
+        match self {
+            Self::Binance(binance) => binance.quiet_until(),
+        }
+    }
+
+    /// Sends nothing for so long: so the exchange wanted it before this start.
+    pub fn hold_for(&self, quiet: Duration) {
+        match self {
+            Self::Binance(binance) => binance.hold_for(quiet),
         }
     }
 

@@ -121,13 +121,18 @@ impl Served {
 
     /// It was refused, and what it says to that is still on its way: holds at once. `tell` is to follow.
     pub(super) fn hold(&self, status: u16, now: Mono) {
+        self.hold_for(status, self.again_after, now);
+    }
+
+    /// As `hold`, for as long as it says itself.
+    pub(super) fn hold_for(&self, status: u16, span: Duration, now: Mono) {
         let mut refused = self.refused();
         let before = refused.take();
         *refused = Some(Refused {
             status,
             told: before.as_ref().is_some_and(|before| before.told),
             message: before.map_or_else(String::new, |before| before.message),
-            ask_at: later(now, self.again_after),
+            ask_at: later(now, span),
             asking: false,
         });
     }

@@ -242,6 +242,9 @@ fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::market::TimeMs;
+    use crate::signal::SignalResult;
+    use crate::store::Occasion;
 
     const MINUTE: u64 = 60_000;
 
@@ -339,6 +342,46 @@ mod tests {
             Ok(()),
             "what trades no more takes nobody's place"
         );
+    }
+
+    /// Watched, with this status.
+    fn watched(name: &str, status: SeriesStatus) -> crate::store::Write {
+        let key = wanted(&[name]).pop_first().unwrap();
+        let mut result = SignalResult::warming(&key, TimeMs::new(0));
+        result.status = status;
+        crate::store::Write::Result {
+            result: Box::new(result),
+            occasion: Occasion::Status,
+        }
+    }
+
+    #[test]
+    fn what_is_watched_is_free_however_full_the_list_is_and_what_has_ended_takes_no_place() {
+        let store = Store::memory();
+        store.view().write(vec![
+            watched("A", SeriesStatus::Live),
+            watched("B", SeriesStatus::Warming),
+            watched("OVER", SeriesStatus::Ended),
+        ]);
+        let ask = |max_watched: usize, name: &str| {
+            let demand = Demand::new(store.clone(), max_watched, 20);
+            demand.ask(Asker::Exempt, &wanted(&[name]), |_| false, Mono::from_ms(0))
+        };
+        assert_eq!(ask(1, "A"), Ok(()), "watched, so nothing new");
+        assert!(is_full(&ask(2, "C")));
+        assert_eq!(ask(3, "C"), Ok(()), "the third of three");
+    }
+
+    #[test]
+    fn what_the_store_can_note_no_more_is_refused() {
+        let store = Store::memory();
+        let demand = Demand::new(store.clone(), 600, 20);
+        let names: Vec<_> = (0..2_000).map(|n| format!("N{n}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let now = Mono::from_ms(0);
+        assert_eq!(store.interest().want(wanted(&names), now), Noted::All);
+        let outcome = demand.ask(Asker::Exempt, &wanted(&["A"]), |_| false, now);
+        assert!(is_full(&outcome), "{outcome:?}");
     }
 
     #[test]

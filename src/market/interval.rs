@@ -66,6 +66,8 @@ const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MS: i64 = 24 * HOUR_MS;
 /// The Unix epoch was a Thursday; the first Monday after it is day 4.
 const FIRST_MONDAY_MS: i64 = 4 * DAY_MS;
+/// More months than 64 bits of milliseconds hold, and few enough to count their days.
+const MONTHS_MAX: i64 = 4_000_000_000;
 
 impl Interval {
     /// Every interval, shortest first.
@@ -140,15 +142,18 @@ impl Interval {
         }
     }
 
-    /// The candle that holds `time`.
+    /// The candle that holds `time`; where numbers end (292 million years from now) so does the grid.
     pub fn open_at(self, time: TimeMs) -> OpenTime {
         let ms = time.ms();
         match self {
             Self::Month1 => {
                 let (year, month, _) = date_of(ms.div_euclid(DAY_MS));
-                OpenTime::from_ms(first_of_month(year, month) * DAY_MS)
+                OpenTime::from_ms(first_of_month(year, month).saturating_mul(DAY_MS))
             }
-            Self::W1 => OpenTime::from_ms(ms - (ms - FIRST_MONDAY_MS).rem_euclid(7 * DAY_MS)),
+            Self::W1 => {
+                let since_monday = ms.rem_euclid(7 * DAY_MS) + 7 * DAY_MS - FIRST_MONDAY_MS;
+                OpenTime::from_ms(ms.saturating_sub(since_monday % (7 * DAY_MS)))
+            }
             Self::M1
             | Self::M3
             | Self::M5
@@ -161,7 +166,7 @@ impl Interval {
             | Self::H8
             | Self::H12
             | Self::D1
-            | Self::D3 => OpenTime::from_ms(ms - ms.rem_euclid(self.nominal_ms())),
+            | Self::D3 => OpenTime::from_ms(ms.saturating_sub(ms.rem_euclid(self.nominal_ms()))),
         }
     }
 
@@ -180,9 +185,9 @@ impl Interval {
         if self == Self::Month1 {
             let (year, month, _) = date_of(open.ms().div_euclid(DAY_MS));
             let months = (year * 12 + month - 1).saturating_add(count);
-            return OpenTime::from_ms(
-                first_of_month(months.div_euclid(12), months.rem_euclid(12) + 1) * DAY_MS,
-            );
+            let months = months.clamp(-MONTHS_MAX, MONTHS_MAX);
+            let day = first_of_month(months.div_euclid(12), months.rem_euclid(12) + 1);
+            return OpenTime::from_ms(day.saturating_mul(DAY_MS));
         }
         OpenTime::from_ms(
             open.ms()
@@ -269,6 +274,38 @@ mod tests {
         }
         assert_ne!(Interval::parse("1m"), Interval::parse("1M"));
         assert!(Interval::parse("1s").is_err());
+    }
+
+    /// Times and counts come from requests and files: whatever they are, the grid answers.
+    #[test]
+    fn no_instant_and_no_count_is_too_far_for_the_grid() {
+        let far = [
+            0,
+            1,
+            DAY_MS,
+            SAMPLE_MS,
+            253_402_300_799_999,
+            i64::MAX / 2,
+            i64::MAX,
+        ];
+        let near = |ms: &i64| [*ms, ms.wrapping_neg(), ms.wrapping_add(1), !ms];
+        let instants: Vec<i64> = far.iter().flat_map(near).collect();
+        for interval in Interval::ALL {
+            for ms in &instants {
+                let open = interval.open_at(TimeMs::new(*ms));
+                assert!(open.ms() <= *ms || open.ms() == i64::MIN, "{interval} {ms}");
+                assert!(interval.after(open) >= open, "{interval} {ms}");
+                assert!(
+                    interval.close_time(open).ms() >= open.ms() - 1,
+                    "{interval} {ms}"
+                );
+                let _ = interval.is_on_grid(OpenTime::from_ms(*ms));
+                for other in &instants {
+                    let stepped = interval.steps(OpenTime::from_ms(*ms), *other);
+                    let _ = interval.count_between(stepped, OpenTime::from_ms(*other));
+                }
+            }
+        }
     }
 
     #[test]

@@ -175,6 +175,23 @@ impl Series {
         Ok(true)
     }
 
+    /// Nothing is known of the open candle any more; false when nothing was.
+    pub fn forget_open(&mut self) -> bool {
+        self.open.take().is_some()
+    }
+
+    /// Whether history, or what waits behind it, says something else of a closed candle.
+    pub fn contradicts(&self, candle: &Candle) -> bool {
+        match self.pending.get(&candle.open_time) {
+            Some(waiting) => waiting.candle != *candle,
+            None => {
+                let is_past = |expected| candle.open_time < expected;
+                self.expected().is_some_and(is_past)
+                    && self.compare(candle, Origin::Stream) == Verdict::Disputed
+            }
+        }
+    }
+
     /// Offers a closed candle. What becomes history is appended to `committed`, in order.
     ///
     /// # Errors

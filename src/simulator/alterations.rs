@@ -112,7 +112,8 @@ impl Alterations {
             | FaultKind::Transport(_)
             | FaultKind::Subscription(_)
             | FaultKind::Stream(_)
-            | FaultKind::Rest(_) => u64::from(one.from <= now),
+            | FaultKind::Rest(_)
+            | FaultKind::Proxy(_) => u64::from(one.from <= now),
         };
         let all = state.told.iter().enumerate().skip(state.cleared);
         all.map(count).collect()
@@ -126,7 +127,8 @@ impl Alterations {
         rows: &mut Vec<(OpenTime, Bar)>,
     ) {
         let state = self.read();
-        for (at, one) in state.told.iter().enumerate() {
+        let in_force = state.told.iter().enumerate().skip(state.cleared);
+        for (at, one) in in_force {
             let FaultKind::Candle(CandleFault::RestHole { answers }) = one.fault.kind else {
                 continue;
             };
@@ -297,7 +299,8 @@ impl Alteration {
             | FaultKind::Transport(_)
             | FaultKind::Subscription(_)
             | FaultKind::Stream(_)
-            | FaultKind::Rest(_) => true,
+            | FaultKind::Rest(_)
+            | FaultKind::Proxy(_) => true,
         };
         if !stays {
             self.to = Some(self.to.map_or(now, |to| to.min(now)));
@@ -320,7 +323,8 @@ pub(super) const fn alters(kind: &FaultKind) -> bool {
         | FaultKind::Transport(_)
         | FaultKind::Subscription(_)
         | FaultKind::Stream(_)
-        | FaultKind::Rest(_) => false,
+        | FaultKind::Rest(_)
+        | FaultKind::Proxy(_) => false,
     }
 }
 

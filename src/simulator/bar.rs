@@ -4,7 +4,7 @@
 
 /// Decimals of the quote volume, as the exchange writes it (`"9709518.16030"`).
 pub(super) const QUOTE_DECIMALS: u8 = 5;
-/// Share of a candle's volume bought by takers, in percent: any constant keeps the field additive and monotone.
+/// Share of a candle's volume bought by takers, in percent, where nobody says.
 const TAKER_PERCENT: i64 = 48;
 
 /// What one candle holds, closed or as far as it has come.
@@ -24,6 +24,10 @@ pub(super) struct Bar {
     pub quote: i64,
     /// Number of trades.
     pub trades: i64,
+    /// Volume bought by takers, in volume units.
+    pub taker_volume: i128,
+    /// Turnover bought by takers, in 0.00001 of the quote asset.
+    pub taker_quote: i64,
 }
 
 /// How many decimals a contract's numbers carry, and its smallest price step.
@@ -48,6 +52,8 @@ impl Bar {
             volume: 0,
             quote: 0,
             trades: 0,
+            taker_volume: 0,
+            taker_quote: 0,
         }
     }
 
@@ -59,6 +65,8 @@ impl Bar {
         self.volume += later.volume;
         self.quote = self.quote.saturating_add(later.quote);
         self.trades += later.trades;
+        self.taker_volume += later.taker_volume;
+        self.taker_quote = self.taker_quote.saturating_add(later.taker_quote);
     }
 
     /// The candle made of `parts`, oldest first; `None` of none.
@@ -100,26 +108,29 @@ impl Bar {
             (low.min(*stop), high.max(*stop))
         });
         let share = |total: i128| part_of(total, elapsed, length);
+        let share_of = |total: i64| i64::try_from(share(total.into())).unwrap_or(total);
         Self {
             open: self.open,
             high,
             low,
             close: price,
             volume: share(self.volume),
-            quote: i64::try_from(share(i128::from(self.quote))).unwrap_or(self.quote),
-            trades: i64::try_from(share(i128::from(self.trades))).unwrap_or(self.trades),
+            quote: share_of(self.quote),
+            trades: share_of(self.trades),
+            taker_volume: share(self.taker_volume),
+            taker_quote: share_of(self.taker_quote),
         }
     }
+}
 
-    /// Volume bought by takers, in volume units.
-    pub(super) fn taker_volume(&self) -> i128 {
-        self.volume * i128::from(TAKER_PERCENT) / 100
-    }
+/// What takers buy of a volume where nobody says.
+pub(super) const fn usual_taker_volume(volume: i128) -> i128 {
+    volume * TAKER_PERCENT as i128 / 100
+}
 
-    /// Turnover bought by takers, in 0.00001 of the quote asset.
-    pub(super) fn taker_quote(&self) -> i128 {
-        i128::from(self.quote) * i128::from(TAKER_PERCENT) / 100
-    }
+/// What takers buy of a turnover where nobody says.
+pub(super) const fn usual_taker_quote(quote: i64) -> i64 {
+    (quote as i128 * TAKER_PERCENT as i128 / 100) as i64
 }
 
 /// `elapsed / length` of `total`, rounded up: something has traded as soon as time has passed.
@@ -188,6 +199,8 @@ mod tests {
         volume: 777,
         quote: 8_888,
         trades: 12,
+        taker_volume: 333,
+        taker_quote: 4_444,
     };
 
     #[test]
@@ -215,6 +228,8 @@ mod tests {
                 assert!(now.high >= last.high && now.low <= last.low);
                 assert!(now.volume >= last.volume && now.trades >= last.trades);
                 assert!(now.quote >= last.quote && now.trades >= 1);
+                assert!(now.taker_volume >= last.taker_volume && now.taker_volume <= now.volume);
+                assert!(now.taker_quote >= last.taker_quote && now.taker_quote <= now.quote);
                 assert!(now.high <= bar.high && now.low >= bar.low);
                 assert!((now.low..=now.high).contains(&now.close) && now.close % 10 == 0);
                 last = now;

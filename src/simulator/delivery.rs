@@ -74,6 +74,13 @@ impl HeldBack {
         due.map(|held| held.event).collect()
     }
 
+    /// Whether a close of `connection` waits for that of a candle that opens at `open`.
+    fn waits_for(&self, connection: u64, open: OpenTime) -> bool {
+        let waits = |due| matches!(due, Due::AfterCloseOf(older) if older < open);
+        let mut held = self.0.iter();
+        held.any(|held| held.connection == connection && waits(held.due))
+    }
+
     /// Forgets what nobody waits for.
     pub(super) fn retain(&mut self, listens: impl Fn(u64) -> bool) {
         self.0.retain(|held| listens(held.connection));
@@ -147,6 +154,8 @@ impl Ear<'_> {
                         self.hold_back(&mut told, Due::At(due), held);
                     }
                 }
+                // What an older close waits for does not wait itself: else all would, when all are struck.
+                StreamFault::OutOfOrder {} if held.waits_for(self.connection, event.open) => {}
                 StreamFault::OutOfOrder {} => {
                     self.hold_back(&mut told, Due::AfterCloseOf(event.open), held);
                 }

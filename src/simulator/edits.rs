@@ -241,6 +241,8 @@ fn revised(bar: Bar, percent: f64, tick: i64) -> Bar {
         volume: bar.volume + bar.volume / 10 + 1,
         quote: bar.quote.saturating_add(bar.quote / 10 + 1),
         trades: bar.trades + 1,
+        taker_volume: bar.taker_volume + bar.taker_volume / 10,
+        taker_quote: bar.taker_quote.saturating_add(bar.taker_quote / 10),
         ..bar
     }
 }

@@ -3,7 +3,7 @@
 //! a random walk at every scale. Same seed, name and minute: same candle, whatever was asked before.
 //! Built an hour at a time: all lattices longer than an hour are one straight line within it (about 30 ns a minute).
 
-use super::bar::{Bar, QUOTE_DECIMALS, Scale};
+use super::bar::{Bar, QUOTE_DECIMALS, Scale, usual_taker_quote, usual_taker_volume};
 
 /// Minutes in the block that is generated at once.
 pub(super) const BLOCK_MINUTES: usize = 60;
@@ -131,14 +131,17 @@ impl Voice {
             .round();
         let quote = volume * middle * self.quote_per_unit;
         let trades = (quote / self.quote_per_trade).clamp(0.0, 9_000.0) as i64 + 1;
+        let (volume, quote) = (i128::from(volume as i64), quote as i64);
         Bar {
             open,
             high,
             low,
             close,
-            volume: i128::from(volume as i64),
-            quote: quote as i64,
+            volume,
+            quote,
             trades,
+            taker_volume: usual_taker_volume(volume),
+            taker_quote: usual_taker_quote(quote),
         }
     }
 

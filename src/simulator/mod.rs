@@ -41,9 +41,11 @@ use tokio::net::TcpListener;
 pub use fault::{
     BrokenRow, CandleFault, ClockFault, Connections, ExtremeDigits, Fault, FaultError, FaultKind,
     FaultReport, FaultState, FaultsReport, Margin, Phase, Refusing, RestFault, RightClose, Scope,
-    StreamFault, SubscriptionFault, TransportFault, UniverseFault, Wrapping,
+    StreamFault, SubscriptionFault, TransportFault, TunnelFault, UniverseFault, Wrapping,
 };
-pub use settings::{Direct, LegacyPaths, SimulatorError, SimulatorSettings, WeightTable};
+pub use settings::{
+    Direct, LegacyPaths, OutOfRange, SimulatorError, SimulatorSettings, WeightTable,
+};
 pub use stats::{ConnectionReport, Counts, Rule, StatsReport, Violation};
 pub use wire::TruthCandle;
 
@@ -131,7 +133,7 @@ impl Simulator {
     }
 
     /// The closed candles that open from `from` to `to` (both included; `None`: up to now), oldest first, at most
-    /// 1,500, as faults have made them; none for a contract that is not listed.
+    /// 100,000, as faults have made them; none for a contract that is not listed.
     pub fn truth(
         &self,
         symbol: &Symbol,
@@ -143,7 +145,10 @@ impl Simulator {
         let listed = self.world.market.catalogue();
         listed
             .listed(symbol.as_str(), now)
-            .map(|contract| rest::truth_candles(contract, interval, from, to.unwrap_or(now), now))
+            .map(|contract| {
+                let to = to.unwrap_or(now);
+                rest::truth_candles(contract, interval, from, to, now, rest::MAX_TRUTH)
+            })
             .unwrap_or_default()
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::bar::{Bar, QUOTE_DECIMALS, Scale};
+use super::bar::{Bar, QUOTE_DECIMALS, Scale, usual_taker_quote, usual_taker_volume};
 use super::settings::SimulatorError;
 use crate::market::{Interval, OpenTime, Symbol};
 
@@ -29,6 +29,8 @@ struct RawRow {
     volume: Decimal,
     quote: Option<f64>,
     trades: Option<i64>,
+    taker_volume: Option<Decimal>,
+    taker_quote: Option<f64>,
 }
 
 /// `digits * 10^-decimals`.
@@ -84,7 +86,10 @@ impl Recording {
         let most = |decimals: &mut dyn Iterator<Item = u8>| decimals.max().unwrap_or(0);
         let scale = Scale {
             price_decimals: most(&mut all().flat_map(|row| row.prices.map(|p| p.decimals))),
-            volume_decimals: most(&mut all().map(|row| row.volume.decimals)),
+            volume_decimals: most(&mut all().flat_map(|row| {
+                let taker = row.taker_volume.map(|volume| volume.decimals);
+                std::iter::once(row.volume.decimals).chain(taker)
+            })),
             tick: 1,
         };
         let files = files
@@ -190,7 +195,11 @@ impl RawRow {
             let price = (open + close) as f64 * 0.5 * 0.1_f64.powi(scale.price_decimals.into());
             price * volume as f64 * 0.1_f64.powi(scale.volume_decimals.into())
         });
-        let quote = (turnover * 10_f64.powi(QUOTE_DECIMALS.into())).round() as i64;
+        let in_units = |quote: f64| (quote * 10_f64.powi(QUOTE_DECIMALS.into())).round() as i64;
+        let quote = in_units(turnover);
+        let taker_volume = self
+            .taker_volume
+            .and_then(|taker| taker.at(scale.volume_decimals));
         let traded = i64::from(volume > 0);
         let bar = Bar {
             open,
@@ -200,6 +209,10 @@ impl RawRow {
             volume,
             quote,
             trades: self.trades.unwrap_or(traded * 100).max(traded),
+            taker_volume: taker_volume.unwrap_or_else(|| usual_taker_volume(volume)),
+            taker_quote: self
+                .taker_quote
+                .map_or_else(|| usual_taker_quote(quote), in_units),
         };
         Ok((self.open_time, bar))
     }
@@ -313,6 +326,8 @@ fn read_row(line: &str) -> Result<RawRow, String> {
         volume: number(volume)?,
         quote: rest.get(1).and_then(|text| text.parse().ok()),
         trades: rest.get(2).and_then(|text| text.parse().ok()),
+        taker_volume: rest.get(3).and_then(|text| Decimal::parse(text)),
+        taker_quote: rest.get(4).and_then(|text| text.parse().ok()),
     })
 }
 

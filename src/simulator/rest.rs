@@ -13,6 +13,10 @@ use crate::market::{Interval, OpenTime, TimeMs};
 /// Most rows of one answer.
 pub(super) const MAX_ROWS: usize = 1_500;
 const DEFAULT_ROWS: i64 = 500;
+/// Most candles of the truth at once: ten weeks of minutes, 7 MB of text.
+pub(super) const MAX_TRUTH: usize = 100_000;
+/// The last millisecond of the year 9999.
+const TIME_MAX_MS: i64 = 253_402_300_799_999;
 
 /// An endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,6 +170,12 @@ impl Params {
         self.get(name).map(read).transpose()
     }
 
+    /// A time as far as there are candles: beyond that nothing is asked for, so it may as well be the end.
+    fn time(&self, name: &str) -> Result<Option<i64>, Refusal> {
+        let time = self.number(name)?;
+        Ok(time.map(|time| time.clamp(0, TIME_MAX_MS)))
+    }
+
     fn interval(&self) -> Result<Interval, Refusal> {
         Interval::parse(self.must("interval")?)
             .map_err(|_| Refusal::bad(-1120, "Invalid interval.".into()))
@@ -234,7 +244,7 @@ fn klines(
                 "Data sent for parameter 'limit' is not valid.".into(),
             )
         })?;
-    let start = params.number("startTime")?;
+    let start = params.time("startTime")?;
     let end = params.number("endTime")?.unwrap_or(i64::MAX).min(now.ms());
     let open = interval.open_at(now);
     let wants_open = end >= open.ms();
@@ -316,28 +326,33 @@ fn exchange_info(listed: &Catalogue, now: TimeMs, told: TimeMs) -> String {
 fn truth(listed: &Catalogue, params: &Params, now: TimeMs) -> Result<String, Refusal> {
     let contract = contract(listed, params.must("symbol")?, now)?;
     let interval = params.interval()?;
-    let from = params.number("from")?.unwrap_or(0);
-    let to = params.number("to")?.unwrap_or(i64::MAX);
-    let candles: Vec<Value> =
-        truth_candles(contract, interval, TimeMs::new(from), TimeMs::new(to), now)
-            .iter()
-            .map(TruthCandle::json)
-            .collect();
+    let from = TimeMs::new(params.time("from")?.unwrap_or(0));
+    let to = TimeMs::new(params.number("to")?.unwrap_or(i64::MAX));
+    let told = truth_candles(contract, interval, from, to, now, MAX_TRUTH + 1);
+    if told.len() > MAX_TRUTH {
+        let message = format!(
+            "more candles than are told at once: allowed are {MAX_TRUTH}, bring `from` and `to` closer together"
+        );
+        return Err(Refusal::bad(-1130, message));
+    }
+    let candles: Vec<Value> = told.iter().map(TruthCandle::json).collect();
     Ok(json!({"candles": candles}).to_string())
 }
 
-/// The closed candles that open from `from` to `to` (both included), oldest first, at most 1,500.
+/// The closed candles that open from `from` to `to` (both included), oldest first, at most `limit`.
 pub(super) fn truth_candles(
     contract: &Contract,
     interval: Interval,
     from: TimeMs,
     to: TimeMs,
     now: TimeMs,
+    limit: usize,
 ) -> Vec<TruthCandle> {
+    let (first, last) = (TimeMs::new(0), TimeMs::new(TIME_MAX_MS));
     let span = Span {
-        from: OpenTime::at(from.max(TimeMs::new(0))),
+        from: OpenTime::at(from.clamp(first, last)),
         to: OpenTime::at(to.min(now)),
-        limit: MAX_ROWS,
+        limit,
         keep: Keep::Oldest,
     };
     contract

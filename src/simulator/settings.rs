@@ -73,19 +73,40 @@ pub struct SimulatorSettings {
     pub faults: Vec<Fault>,
 }
 
+/// A setting out of its range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("--{option} is {value}: allowed {allowed}")]
+pub struct OutOfRange {
+    /// The command-line option, without its dashes.
+    pub option: &'static str,
+    /// Its value.
+    pub value: String,
+    /// What is allowed.
+    pub allowed: &'static str,
+}
+
+/// What is allowed of each option that has a range.
+const ALLOWED: [(&str, &str); 9] = [
+    ("symbols", "1 to 600"),
+    ("speed", "1 to 3600"),
+    ("update-ms", "10 to 10000"),
+    ("latency-ms", "0 to 60000"),
+    ("ping-ms", "10 to 604800000 (a week)"),
+    ("pong-timeout-ms", "10 to 604800000 (a week)"),
+    ("max-age-ms", "10 to 604800000 (a week)"),
+    (
+        "intervals",
+        "one or more, comma separated: 1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w 1M",
+    ),
+    ("start-ms", "Unix milliseconds up to the year 2100"),
+];
+
 /// Why a simulated exchange did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulatorError {
-    /// A setting out of its range.
-    #[error("{name} is {value}: allowed {allowed}")]
-    Setting {
-        /// The command-line option.
-        name: &'static str,
-        /// Its value.
-        value: String,
-        /// What is allowed.
-        allowed: &'static str,
-    },
+    /// Settings out of their range, all of them.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Settings(Vec<OutOfRange>),
     /// The replay directory or one of its files cannot be read.
     #[error("{path}: {source}")]
     Unreadable {
@@ -124,7 +145,7 @@ impl SimulatorError {
     /// Whether the user's settings or files are at fault rather than the machine.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Setting { .. }
+            Self::Settings(_)
             | Self::Unreadable { .. }
             | Self::BadFile { .. }
             | Self::Fault { .. } => true,
@@ -161,68 +182,55 @@ impl SimulatorSettings {
     /// Fastest clock.
     pub const MAX_SPEED: f64 = 3_600.0;
 
-    /// The first setting out of its range.
-    pub(super) fn check(&self) -> Result<(), SimulatorError> {
-        let refuse = |name, value: String, allowed| {
-            Err(SimulatorError::Setting {
-                name,
-                value,
-                allowed,
-            })
-        };
-        if !(1..=Self::MAX_SYMBOLS).contains(&self.symbols) {
-            return refuse("--symbols", self.symbols.to_string(), "1 to 600");
-        }
-        if !(1.0..=Self::MAX_SPEED).contains(&self.speed) {
-            return refuse("--speed", self.speed.to_string(), "1 to 3600");
-        }
-        let update_ms = self.update_every.as_millis();
-        if !(10..=10_000).contains(&update_ms) {
-            return refuse("--update-ms", update_ms.to_string(), "10 to 10000");
-        }
-        if self.latency > Duration::from_secs(60) {
-            return refuse(
-                "--latency-ms",
-                self.latency.as_millis().to_string(),
-                "0 to 60000",
-            );
-        }
-        self.check_connection_times()?;
-        if self.intervals.is_empty() {
-            return refuse(
-                "--intervals",
-                "empty".into(),
-                "one or more, comma separated",
-            );
-        }
-        // 1 ms after the epoch to the year 2100: what the calendar and the generator are tested for.
-        if self
-            .start
-            .is_some_and(|start| !(1..4_102_444_800_000).contains(&start.ms()))
-        {
-            let value = self.start.map_or(0, TimeMs::ms).to_string();
-            return refuse("--start-ms", value, "Unix milliseconds up to the year 2100");
-        }
-        Ok(())
+    /// What is allowed of an option, in words; empty for one without a range.
+    pub fn allowed(option: &str) -> &'static str {
+        let known = ALLOWED.iter().find(|(name, _)| *name == option);
+        known.map_or("", |(_, allowed)| allowed)
     }
 
-    /// A ping in no time at all would be a busy loop, a connection of no age none.
-    fn check_connection_times(&self) -> Result<(), SimulatorError> {
-        let times = [
-            ("--ping-ms", self.ping_every),
-            ("--pong-timeout-ms", self.pong_timeout),
-            ("--max-age-ms", self.max_age),
-        ];
-        let wrong = times
-            .into_iter()
-            .find(|(_, time)| !(10..=604_800_000).contains(&time.as_millis()));
-        match wrong {
-            None => Ok(()),
-            Some((name, time)) => Err(SimulatorError::Setting {
-                name,
-                value: time.as_millis().to_string(),
-                allowed: "10 to 604800000 (a week)",
-            }),
+    pub(super) fn check(&self) -> Result<(), SimulatorError> {
+        match self.out_of_range() {
+            none if none.is_empty() => Ok(()),
+            some => Err(SimulatorError::Settings(some)),
         }
+    }
+
+    /// All settings out of their ranges.
+    pub fn out_of_range(&self) -> Vec<OutOfRange> {
+        let ms = |time: Duration| (time.as_millis(), time.as_millis().to_string());
+        let (update_ms, update) = ms(self.update_every);
+        let (latency_ms, latency) = ms(self.latency);
+        let start = self.start.map_or(1, TimeMs::ms);
+        // A ping in no time at all would be a busy loop, a connection of no age none.
+        let of_connections = [
+            ("ping-ms", self.ping_every),
+            ("pong-timeout-ms", self.pong_timeout),
+            ("max-age-ms", self.max_age),
+        ];
+        let of_connections = of_connections.map(|(option, time)| {
+            let (time_ms, text) = ms(time);
+            (option, text, (10..=604_800_000).contains(&time_ms))
+        });
+        let symbols = (1..=Self::MAX_SYMBOLS).contains(&self.symbols);
+        let speed = (1.0..=Self::MAX_SPEED).contains(&self.speed);
+        // 1 ms after the epoch to the year 2100: what the calendar and the generator are tested for.
+        let starts = (1..4_102_444_800_000).contains(&start);
+        [
+            ("symbols", self.symbols.to_string(), symbols),
+            ("speed", self.speed.to_string(), speed),
+            ("update-ms", update, (10..=10_000).contains(&update_ms)),
+            ("latency-ms", latency, latency_ms <= 60_000),
+            ("intervals", "empty".to_owned(), !self.intervals.is_empty()),
+            ("start-ms", start.to_string(), starts),
+        ]
+        .into_iter()
+        .chain(of_connections)
+        .filter(|(_, _, is_allowed)| !is_allowed)
+        .map(|(option, value, _)| OutOfRange {
+            option,
+            value,
+            allowed: Self::allowed(option),
+        })
+        .collect()
     }
 }

@@ -37,7 +37,8 @@ impl Skews {
             | FaultKind::Transport(_)
             | FaultKind::Subscription(_)
             | FaultKind::Stream(_)
-            | FaultKind::Rest(_) => None,
+            | FaultKind::Rest(_)
+            | FaultKind::Proxy(_) => None,
         });
         self.0
             .write()

@@ -103,6 +103,7 @@ impl Digits {
             low: self.price(bar.low),
             close: self.price(bar.close),
             volume: bar.volume.saturating_mul(self.volume_factor),
+            taker_volume: bar.taker_volume.saturating_mul(self.volume_factor),
             ..bar
         }
     }

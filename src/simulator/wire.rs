@@ -85,9 +85,9 @@ pub(super) fn push_row(
     let _ = write!(out, "\",{},\"", interval.close_time(open));
     push_decimal(out, bar.quote.into(), QUOTE_DECIMALS);
     let _ = write!(out, "\",{},\"", bar.trades);
-    push_decimal(out, bar.taker_volume(), scale.volume_decimals);
+    push_decimal(out, bar.taker_volume, scale.volume_decimals);
     out.push_str("\",\"");
-    push_decimal(out, bar.taker_quote(), QUOTE_DECIMALS);
+    push_decimal(out, bar.taker_quote.into(), QUOTE_DECIMALS);
     out.push_str("\",\"0\"]");
 }
 
@@ -173,9 +173,9 @@ fn push_candle(
     let _ = write!(out, "\",\"n\":{},\"x\":{closed},\"q\":\"", bar.trades);
     push_decimal(out, bar.quote.into(), QUOTE_DECIMALS);
     out.push_str("\",\"V\":\"");
-    push_decimal(out, bar.taker_volume(), scale.volume_decimals);
+    push_decimal(out, bar.taker_volume, scale.volume_decimals);
     out.push_str("\",\"Q\":\"");
-    push_decimal(out, bar.taker_quote(), QUOTE_DECIMALS);
+    push_decimal(out, bar.taker_quote.into(), QUOTE_DECIMALS);
     out.push_str("\",\"B\":\"0\"");
 }
 

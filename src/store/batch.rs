@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::market::{SeriesKey, Symbol, TimeMs};
 use crate::signal::{
@@ -84,6 +85,19 @@ pub enum Voice {
         /// What the operator last wanted, of whichever engine; none: nobody has ever said.
         scheduler: Option<SavedScheduler>,
     },
+}
+
+impl Voice {
+    /// The next word of the store; never, where there is none to wait for.
+    pub async fn next(heard: &mut Option<watch::Receiver<Self>>) -> Self {
+        if let Some(words) = heard {
+            if words.changed().await.is_ok() {
+                return words.borrow_and_update().clone();
+            }
+            *heard = None; // the writer has ended: what was said last holds
+        }
+        std::future::pending().await
+    }
 }
 
 /// Why the numbering began anew.

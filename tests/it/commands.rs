@@ -236,7 +236,85 @@ fn exchange_says_where_it_listens_and_logs_as_the_settings_of_logging_say() {
     assert!(refused.err().contains("HAMA_LOG='hamacast=loud'"));
     let refused = Run::new(&[]).hamacast(&["exchange", "--speed", "0.5"]);
     assert_eq!(refused.code(), Some(2));
-    assert!(refused.err().contains("--speed is 0.5: allowed 1 to 3600"));
+    let told = "HAMA_SPEED='0.5' (flag): allowed: 1 to 3600";
+    assert!(refused.err().contains(told), "{}", refused.err());
+}
+
+#[test]
+fn all_wrong_options_of_exchange_and_demo_are_told_at_once_with_their_variables() {
+    let run = Run::new(&[
+        ("HAMA_EXCHANGE_SYMBOLS", "9999"),
+        ("HAMA_SPEEED", "3"),
+        ("HAMA_WEIGHTS", "heavy"),
+    ]);
+    let run = run.dot_env("HAMA_PING_MS=soon\nHAMA_SEED=\n");
+    let exchange = [
+        "exchange",
+        "--speed",
+        "0",
+        "--update-ms",
+        "1",
+        "--intervals",
+        "15m,7m",
+        "--proxy-login",
+        "hush",
+    ];
+    let demo = [
+        "demo",
+        "--speed",
+        "x",
+        "--intervals",
+        "7m",
+        "--exchange-listen",
+        "here",
+    ];
+    let cases: [(&[&str], &[&str]); 2] = [
+        (
+            &exchange,
+            &[
+                "HAMA_EXCHANGE_SYMBOLS='9999' (environment): allowed: 1 to 600",
+                "HAMA_SPEED='0' (flag): allowed: 1 to 3600",
+                "HAMA_UPDATE_MS='1' (flag): allowed: 10 to 10000",
+                "HAMA_INTERVALS='15m,7m' (flag): allowed: ",
+                "HAMA_WEIGHTS='heavy' (environment): allowed: measured or doc",
+                "HAMA_PING_MS='soon' (.env): allowed: 10 to 604800000",
+                "HAMA_EXCHANGE_PROXY_LOGIN='***' (flag): allowed: USER:PASSWORD",
+            ],
+        ),
+        (
+            &demo,
+            &[
+                "HAMA_SPEED='x' (flag): allowed: 1 to 3600",
+                "HAMA_EXCHANGE_SYMBOLS='9999' (environment): allowed: 1 to 600",
+                "HAMA_EXCHANGE_LISTEN='here' (flag): allowed: ",
+                "HAMA_INTERVALS='7m' (flag): ",
+            ],
+        ),
+    ];
+    for (command, wanted) in cases {
+        let ran = run.hamacast(command);
+        assert_eq!((ran.code(), ran.out().as_str()), (Some(2), ""));
+        let told = ran.err();
+        for line in wanted {
+            assert!(told.contains(line), "{line}\n{told}");
+        }
+        assert!(told.contains("HAMA_SPEEED (environment) is no setting; did you mean HAMA_SPEED?"));
+        assert_eq!(told.lines().count(), wanted.len() + 1, "{told}");
+        assert!(!told.contains("hush"), "{told}");
+    }
+}
+
+#[test]
+fn the_demo_takes_its_number_of_contracts_from_the_variable_too() {
+    let run = Run::new(&[("HAMA_EXCHANGE_SYMBOLS", "0")]);
+    let told = run.hamacast(&["demo"]).err();
+    assert!(
+        told.contains("HAMA_EXCHANGE_SYMBOLS='0' (environment)"),
+        "{told}"
+    );
+    let help = run.hamacast(&["demo", "--help"]).out();
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("[env: HAMA_EXCHANGE_SYMBOLS"), "{help}");
 }
 
 #[test]

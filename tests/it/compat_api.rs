@@ -386,6 +386,10 @@ async fn start_and_stop_are_passed_to_the_engine_and_answered_as_their_clients_k
         assert_eq!(status, 400);
         is_like(&example("error"), &answer, "unknown");
         assert!(answer["msg"].as_str().unwrap().contains("FOOUSDT"));
+        let body = json!({"symbols": ["BTCUSDT", "BARUSDT", "A/B"]});
+        let (status, answer) = post(&room, "scheduler/start", &body).await;
+        let msg = "symbols: there is no contract A/B, BARUSDT";
+        assert_eq!((status, answer["msg"].as_str()), (400, Some(msg)));
         // Nothing in the body, as `curl -X POST` sends it.
         let request = room
             .client

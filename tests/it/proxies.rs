@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use hamacast::market::{Interval, TimeMs};
 use hamacast::simulator::proxy::{ProxyFault, ProxyKind, ProxyLogin, ProxySettings, SimProxy};
-use hamacast::simulator::{Direct, Simulator, SimulatorSettings};
+use hamacast::simulator::{Direct, Fault, Simulator, SimulatorSettings};
 use hamacast::tasks::Tasks;
 use serde_json::Value;
 
@@ -85,6 +85,12 @@ impl World {
         Server::start_logging(&["serve", "--listen", "127.0.0.1:0"], &variables, log)
     }
 
+    fn tell(&self, fault: &str) {
+        for fault in Fault::parse_all(fault).unwrap() {
+            self.exchange.fault(fault).unwrap();
+        }
+    }
+
     fn assert_nothing_went_past_the_proxy(&self) {
         let stats = self.exchange.stats();
         assert_eq!(stats.direct_connections, 0, "{stats:?}");
@@ -144,8 +150,8 @@ async fn state_where(server: &Server, what: &str, holds: impl Fn(&Value) -> bool
     state
 }
 
-async fn live(server: &Server) -> Value {
-    let all = SYMBOLS as u64;
+async fn live(server: &Server, symbols: usize) -> Value {
+    let all = symbols as u64;
     state_where(server, "live", |state| {
         state["series"]["live"] == all && state["feed"] == "live"
     })
@@ -180,7 +186,7 @@ async fn h31_serve_is_live_through_each_kind_of_proxy_and_no_connection_goes_pas
             (variable, &world.url(LOGIN)),
             &log,
         );
-        let state = live(&serve).await;
+        let state = live(&serve, SYMBOLS).await;
         assert_eq!(state["exchange"]["refusal"], Value::Null);
         assert_eq!(serve.terminate().0, Some(0));
         world.assert_nothing_went_past_the_proxy();
@@ -204,7 +210,7 @@ async fn h31_a_proxy_that_dies_takes_the_feed_down_and_nobody_goes_past_it() {
     let log = log("dies");
     let host = world.reachable();
     let serve = world.serve([&host; 2], ("PROXY_URL", &world.url(LOGIN)), &log);
-    live(&serve).await;
+    live(&serve, SYMBOLS).await;
     let address = world.proxy.local_addr();
     assert!(world.proxy_tasks.drain(PATIENCE).await.is_empty());
     let state = state_where(&serve, "down", |state| state["feed"] == "down").await;
@@ -214,7 +220,7 @@ async fn h31_a_proxy_that_dies_takes_the_feed_down_and_nobody_goes_past_it() {
     assert!(!said.contains("p@ss") && !said.contains("p%40ss"), "{said}");
     let again = Tasks::new();
     let proxy = proxy(&world.exchange, ProxyKind::Socks5, address, &again).await;
-    live(&serve).await;
+    live(&serve, SYMBOLS).await;
     assert!(proxy.report().connections > 0);
     world.assert_nothing_went_past_the_proxy();
     assert_eq!(serve.terminate().0, Some(0));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hamacast::store::redis::{PubSubLink, keys};
 use serde_json::{Value, json};
 
-use crate::support::cluster::{Cluster, FAST, Feed};
+use crate::support::cluster::{Cluster, FAST, Feed, Market};
 use crate::support::redis::Keeps;
 
 const SCHEDULER: &str = "/api/gainer-analysis/scheduler";
@@ -150,4 +150,44 @@ async fn a_stop_at_the_hub_outlives_the_engine_it_stopped_and_a_start_tells_what
     }
     println!("{} changes caught up on, {compared} compared", missed.len());
     cluster.all_live(&hub).await;
+}
+
+/// Whoever runs the program starts it again and again: that must not prolong the ban (hazard 30).
+#[tokio::test]
+async fn h30_a_ban_outlives_restarts_where_there_is_a_redis() {
+    let market = Market {
+        symbols: 3,
+        speed: 1,
+        update_ms: 500,
+    };
+    let cluster = Cluster::start(market, Keeps::Nothing).await;
+    let exchange = &cluster.exchange.address;
+    let engine = cluster.run("engine");
+    engine.until_logged("feed=Live").await;
+    let ban = json!({"kind": "rest.status", "status": 418, "retry_after_secs": 900, "count": 1});
+    let (status, answer) = cluster.post(exchange, "/sim/fault", &ban).await;
+    assert_eq!(status, 200, "{answer}");
+    let key = format!("hama:quiet:{exchange}");
+    let began = Instant::now();
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    // Ten minutes of it are kept.
+    while cluster.redis_says::<i64>(&["PTTL", &key]).await < 590_000 {
+        assert!(began.elapsed() < Duration::from_secs(90), "never kept");
+        tick.tick().await;
+    }
+    let banned = async || {
+        let (_, stats) = cluster.get(exchange, "/sim/stats").await;
+        stats["totals"]["requests_while_banned"].as_u64().unwrap()
+    };
+    let before = banned().await;
+    engine.kill();
+    for _ in 0..3 {
+        let engine = cluster.run("engine");
+        engine.until_logged("and still does").await;
+        engine
+            .until_logged("the exchange's listing cannot be had")
+            .await; // and was not asked for
+        engine.kill();
+    }
+    assert_eq!(banned().await, before);
 }

@@ -41,20 +41,17 @@ impl Alive {
             ],
             &[],
         );
-        let rest = format!("http://{}", exchange.address);
-        let streams = format!("ws://{}", exchange.address);
-        let mut all = vec![
-            ("HAMA_INTERVALS", "15m"),
-            ("HAMA_BINANCE_REST_URL", rest.as_str()),
-            ("HAMA_BINANCE_WS_URL", streams.as_str()),
-        ];
-        all.extend(variables);
-        let serve = Server::start(&["serve", "--listen=127.0.0.1:0"], &all);
+        let serve = serve(&exchange, variables);
         Self {
             exchange,
             serve,
             http: client(),
         }
+    }
+
+    /// As after a crash: the exchange has gone on.
+    fn restart(&mut self, variables: &[(&str, &str)]) {
+        self.serve = serve(&self.exchange, variables);
     }
 
     async fn get(&self, path: &str) -> Value {
@@ -147,6 +144,18 @@ impl Alive {
             assert!(began.elapsed() < PATIENCE, "{names} streams for {watched}");
         }
     }
+}
+
+fn serve(exchange: &Server, variables: &[(&str, &str)]) -> Server {
+    let rest = format!("http://{}", exchange.address);
+    let streams = format!("ws://{}", exchange.address);
+    let mut all = vec![
+        ("HAMA_INTERVALS", "15m"),
+        ("HAMA_BINANCE_REST_URL", rest.as_str()),
+        ("HAMA_BINANCE_WS_URL", streams.as_str()),
+    ];
+    all.extend(variables);
+    Server::start(&["serve", "--listen=127.0.0.1:0"], &all)
 }
 
 async fn get(http: &reqwest::Client, address: &str, path: &str) -> Value {
@@ -315,4 +324,18 @@ async fn what_somebody_asks_for_is_watched_at_once_whatever_its_quote_asset_and_
     assert_eq!(alive.ranked().await, ["BTCUSDT", "ETHUSDT"]);
     alive.until_status("ETHUSDT", "ended").await;
     alive.behaved(1).await;
+}
+
+#[tokio::test]
+async fn h24_a_named_contract_that_ended_does_not_keep_the_others_from_a_restart() {
+    let variables = [("HAMA_SYMBOLS", "BTCUSDT,ETHUSDT")];
+    let mut alive = Alive::start(&variables);
+    alive.until_live(2).await;
+    let gone = json!([{"kind": "universe.delist", "symbol": "ETHUSDT"}]);
+    alive.fault(&gone).await;
+    alive.until_status("ETHUSDT", "ended").await;
+    alive.restart(&variables);
+    alive.until_status("BTCUSDT", "live").await;
+    alive.until_status("ETHUSDT", "ended").await;
+    assert_eq!(alive.ranked().await, ["BTCUSDT", "ETHUSDT"]);
 }

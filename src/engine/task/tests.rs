@@ -34,6 +34,7 @@ impl Bench {
             info: watch::channel(EngineInfo::default()).0,
             scheduler: watch::channel(engine.scheduler()).0,
             starts: start_sender,
+            overtaken: CancellationToken::new(),
             refreshing: BTreeMap::new(),
             listing_news: Arc::default(),
             last_start: StartOrder::default(),
@@ -94,14 +95,18 @@ async fn an_operators_start_goes_on_and_is_saved() {
     let mut bench = Bench::new();
     assert!(bench.task.apply([Event::Stop]).await.is_ok());
     let (answer, started) = oneshot::channel();
-    let asked = StartAsked {
-        order: StartOrder {
-            symbols: names(),
-            sweep_every: Some(Duration::from_secs(120)),
-        },
-        names: Names::MustTrade,
-        answer,
+    let order = StartOrder {
+        symbols: names(),
+        sweep_every: Some(Duration::from_secs(120)),
     };
+    assert!(
+        bench
+            .task
+            .carry_out(Order::Start { order, answer })
+            .await
+            .is_ok()
+    );
+    let asked = bench.starts.try_recv().unwrap();
     assert!(bench.task.start(asked).await.is_ok());
     assert!(started.await.unwrap().is_ok());
     assert!(bench.task.engine.scheduler().running);
@@ -111,4 +116,67 @@ async fn an_operators_start_goes_on_and_is_saved() {
         interval_minutes: 2,
     };
     assert_eq!(bench.saved(), [saved]);
+}
+
+#[tokio::test]
+async fn a_stop_overtakes_a_start_that_is_on_its_way() {
+    let mut bench = Bench::new();
+    let (answer, mut started) = oneshot::channel();
+    let order = StartOrder::default();
+    assert!(
+        bench
+            .task
+            .carry_out(Order::Start { order, answer })
+            .await
+            .is_ok()
+    );
+    let asked = bench.starts.try_recv().unwrap(); // its watch list is being made
+    let (answer, stopped) = oneshot::channel();
+    assert!(bench.task.carry_out(Order::Stop { answer }).await.is_ok());
+    assert_eq!(stopped.await.unwrap(), Ok(()));
+    assert!(asked.is_void());
+    assert!(bench.task.start(asked).await.is_ok());
+    assert!(!bench.task.engine.scheduler().running, "the stop holds");
+    assert!(!bench.saved().last().unwrap().running);
+    assert!(started.try_recv().is_err(), "nobody says it was started");
+    let (answer, started) = oneshot::channel();
+    let order = StartOrder::default();
+    assert!(
+        bench
+            .task
+            .carry_out(Order::Start { order, answer })
+            .await
+            .is_ok()
+    );
+    let asked = bench.starts.try_recv().unwrap();
+    assert!(bench.task.start(asked).await.is_ok());
+    assert!(
+        started.await.unwrap().is_ok(),
+        "one after it is carried out"
+    );
+}
+
+#[tokio::test]
+async fn a_start_whose_asker_has_gone_starts_nothing() {
+    let mut bench = Bench::new();
+    assert!(bench.task.apply([Event::Stop]).await.is_ok());
+    let (answer, asker) = oneshot::channel();
+    let order = StartOrder {
+        symbols: names(),
+        sweep_every: None,
+    };
+    assert!(
+        bench
+            .task
+            .carry_out(Order::Start { order, answer })
+            .await
+            .is_ok()
+    );
+    let asked = bench.starts.try_recv().unwrap();
+    drop(asker);
+    assert!(bench.task.start(asked).await.is_ok());
+    assert!(!bench.task.engine.scheduler().running);
+    let saved = bench.saved().pop().unwrap();
+    assert!(!saved.running);
+    assert_eq!(saved.symbols, names(), "its list is in force");
 }

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::world::{CloseEvent, START, World, candle, key};
+use super::world::{CloseEvent, MINUTE, ORIGIN_MS, START, World, candle, key};
+use crate::engine::{Event, FetchJob};
 use crate::market::{Candle, HISTORY_MAX, SeriesStatus};
 
 /// Lets the next sweep begin and answers its reads.
@@ -86,9 +87,8 @@ fn samples_go_back_through_all_that_is_kept_and_begin_anew() {
             world.answer(job.request, rows);
         }
         sweep(&mut world);
-        let newest = world.engine.watched[&key()]
-            .check_request(98, &world.now)
-            .unwrap();
+        let watched = world.engine.watched.get_mut(&key()).unwrap();
+        let newest = watched.check_request(98, &world.now).unwrap();
         seen.extend(world.rows(&newest).iter().map(|row| row.open_time));
     }
     let history = world.engine.watched[&key()].series().history();
@@ -139,4 +139,87 @@ fn h21_zero_volume_candles_pass_the_audit_and_h19_what_rest_has_no_more_is_kept_
     assert!(series.history().iter().any(|known| known.open_time == lost));
     assert_eq!(world.status(), SeriesStatus::Live);
     assert_eq!(world.told()[..expected.len()], expected[..]);
+}
+
+/// An audit that is on its way, in a world that has changes to correct.
+fn with_audit_under_way() -> (World, FetchJob) {
+    let mut world = World::live();
+    world.answer_audits();
+    world.answer_samples();
+    for _ in 0..24 {
+        sweep(&mut world);
+        world.answer_samples();
+    }
+    while world.audits.is_empty() {
+        world.next_minute(CloseEvent::Comes);
+        world.answer_all();
+    }
+    let audit = world.audits.remove(0);
+    (world, audit)
+}
+
+/// Revises the candle three minutes before the last change that was told.
+fn revise_under_last_change(world: &mut World) -> Candle {
+    let (changed_at, ..) = *world.told().last().unwrap();
+    let spike = revised((changed_at.ms() + 1 - ORIGIN_MS) / MINUTE - 4);
+    world.market.insert(spike.open_time, spike);
+    spike
+}
+
+#[test]
+fn h19_an_older_answer_that_comes_after_a_newer_one_takes_nothing_back() {
+    let (mut world, audit) = with_audit_under_way();
+    let as_it_was = world.rows(&audit.request);
+    let spike = revise_under_last_change(&mut world);
+    world.close(spike);
+    world.answer_all();
+    assert_eq!(world.corrections.len(), 1);
+    world.answer(audit.request, as_it_was);
+    world.answer_all();
+    assert_eq!(world.corrections.len(), 1, "not back and forth");
+    assert_eq!(world.stands(), world.expected());
+    for _ in 0..2 {
+        sweep(&mut world);
+    }
+    assert_eq!(world.corrections.len(), 1);
+    assert_eq!(world.stands(), world.expected());
+}
+
+#[test]
+fn h19_the_older_answer_may_be_the_one_that_was_to_decide() {
+    let (mut world, audit) = with_audit_under_way();
+    let late = world.rows(&audit.request);
+    world.answer(audit.request, late);
+    world.answer_samples();
+    let (changed_at, ..) = *world.told().last().unwrap();
+    let minute = (changed_at.ms() + 1 - ORIGIN_MS) / MINUTE - 4;
+    world.close(revised(minute));
+    let decision = world.asked.remove(0).request;
+    let as_it_was = world.rows(&decision);
+    revise_under_last_change(&mut world);
+    world.apply(Event::Refresh(key()));
+    world.answer_all();
+    assert_eq!(world.corrections.len(), 1);
+    world.answer(decision, as_it_was);
+    world.answer_all();
+    assert_eq!(world.corrections.len(), 1);
+    assert_eq!(world.stands(), world.expected());
+}
+
+#[test]
+fn h19_an_answer_that_was_on_its_way_before_the_dispute_does_not_settle_it() {
+    let (mut world, audit) = with_audit_under_way();
+    let as_it_was = world.rows(&audit.request);
+    world.next_minute(CloseEvent::Lost);
+    world.wait_ms(2_500);
+    let close = world.asked.remove(0).request; // holds up the decision
+    let spike = revise_under_last_change(&mut world);
+    world.close(spike);
+    world.answer(audit.request, as_it_was);
+    assert_eq!(world.corrections.len(), 0);
+    let rows = world.rows(&close);
+    world.answer(close, rows);
+    world.answer_all();
+    assert_eq!(world.corrections.len(), 1);
+    assert_eq!(world.stands(), world.expected());
 }

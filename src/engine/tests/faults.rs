@@ -2,7 +2,7 @@
 //! speaks of is switched off (docs/feed.md says how that was tried).
 
 use super::world::{CloseEvent, MINUTE, START, World, candle, key};
-use crate::engine::{CLOSE_DELAY_BUCKETS_MS, Event};
+use crate::engine::{CLOSE_DELAY_BUCKETS_MS, Event, FetchJob, Urgency};
 use crate::exchange::FeedEvent;
 use crate::market::{Candle, HISTORY_MAX, SeriesStatus};
 use crate::signal::{SignalChange, Source};
@@ -187,6 +187,165 @@ fn h04_a_close_counts_as_missing_by_the_exchanges_clock_however_wrong_ours_may_b
 }
 
 #[test]
+fn h04_slow_streams_put_off_neither_the_read_of_a_close_nor_the_word_that_it_is_missing() {
+    let mut world = World::live();
+    world.now.doubt_ms = 20_000; // every stamp is so old on arrival
+    for _ in 0..60 {
+        world.next_minute(CloseEvent::Lost);
+        world.wait_ms(2_500);
+        assert_eq!(world.asked.len(), 1, "T + 2 s, as ever");
+        world.answer_all();
+        assert_eq!(world.status(), SeriesStatus::Live);
+    }
+    assert_eq!(world.told(), world.expected());
+    let in_time = |source| source == Source::Rest;
+    assert!(world.changes.iter().all(|change| in_time(change.source)));
+    // REST is away as well.
+    world.next_minute(CloseEvent::Lost);
+    world.wait_ms(29_500);
+    assert_eq!(world.status(), SeriesStatus::Live);
+    world.wait_ms(1_000);
+    assert_eq!(world.status(), SeriesStatus::Dirty);
+    assert_eq!(world.engine.info().late_closes, 1);
+}
+
+#[test]
+fn h29_where_rest_agrees_with_the_streams_against_the_clock_a_series_stays_live_and_asks_rarely() {
+    let mut world = World::live();
+    let (minute, ahead_ms) = (world.minute(), 60 * MINUTE);
+    world.now.exchange = world.now.exchange.plus_ms(ahead_ms + 50_000);
+    world.now.mono = world.now.mono.plus_ms(50_000);
+    (world.now.doubt_ms, world.lag_ms) = (ahead_ms, ahead_ms);
+    world.apply(Event::Tick);
+    let mut asked = world.asked.clone();
+    world.answer_all(); // until then nobody knows who is right
+    for closed in minute..minute + 40 {
+        world.close(candle(closed)); // by the exchange's true time
+        for _ in 0..24 {
+            asked.append(&mut world.asked.clone());
+            world.answer_all();
+            world.wait_ms(2_500);
+            assert_eq!(world.status(), SeriesStatus::Live, "{closed}");
+        }
+    }
+    assert_eq!(world.told(), world.expected());
+    assert!(asked.len() < 60, "{} reads in 40 minutes", asked.len());
+    let spares = |job: &FetchJob| job.urgency > Urgency::Repair;
+    assert!(asked[1..].iter().all(spares), "they leave room for others");
+    // The clock is right again, and so is all else.
+    world.now.exchange = world.now.exchange.plus_ms(-ahead_ms);
+    (world.now.doubt_ms, world.lag_ms) = (0, 0);
+    world.answer_all();
+    for _ in 0..3 {
+        world.next_minute(CloseEvent::Lost);
+        world.wait_ms(2_500);
+        world.answer_all();
+    }
+    assert_eq!(world.told(), world.expected());
+}
+
+#[test]
+fn h22_a_clock_that_jumps_between_two_looks_at_a_hole_neither_hastens_nor_delays_the_second() {
+    let missing = START + 20..START + 23;
+    let market = (0..START + 2_000).filter(|minute| !missing.contains(minute));
+    for (at_first_min, then_min) in [(60, 0), (0, 60)] {
+        let mut world = World::live_with(market.clone().map(candle));
+        while world.minute() <= missing.end {
+            world.next_minute(CloseEvent::Comes);
+        }
+        let jump = |world: &mut World, by_min: i64| {
+            world.now.exchange = world.now.exchange.plus_ms(by_min * MINUTE);
+            world.lag_ms += by_min * MINUTE; // its candles close by its true time
+        };
+        jump(&mut world, at_first_min);
+        world.see_the_hole();
+        jump(&mut world, then_min - at_first_min);
+        world.wait_ms(45_000);
+        world.answer_all();
+        let series = |world: &World| world.engine.watched[&key()].series().clone();
+        assert!(series(&world).hole().is_some(), "{then_min}");
+        world.wait_ms(15_500);
+        world.answer_all();
+        assert_eq!(series(&world).bridged(), 3, "{then_min}");
+    }
+}
+
+#[test]
+fn h19_a_candle_rest_never_has_holds_up_no_other_dispute_and_is_let_go_with_its_time() {
+    let mut world = bridged(START + 20..START + 23);
+    pass_minutes(&mut world, 120);
+    world.close(candle(START + 21)); // REST never has it
+    world.answer_all();
+    let revised = Candle {
+        high: 200.0,
+        close: 180.0,
+        ..candle(world.minute() - 3)
+    };
+    world.market.insert(revised.open_time, revised);
+    world.close(revised);
+    world.answer_all();
+    assert_eq!(world.engine.info().corrections, 1);
+    assert_eq!(world.stands(), world.expected());
+    let before = world.requests;
+    pass_minutes(&mut world, 5);
+    assert!(
+        world.requests - before >= 4,
+        "it is asked for once a minute"
+    );
+    pass_minutes(&mut world, HISTORY_MAX);
+    let before = world.requests;
+    pass_minutes(&mut world, 5);
+    assert_eq!(world.requests, before, "older than all that is kept");
+}
+
+#[test]
+fn h19_many_disputes_are_decided_in_one_read_and_told_as_one_correction() {
+    let mut world = World::live();
+    pass_minutes(&mut world, 120);
+    let minute = world.minute();
+    for back in [20, 40, 60] {
+        let revised = Candle {
+            high: 190.0,
+            close: 180.0,
+            ..candle(minute - back)
+        };
+        world.market.insert(revised.open_time, revised);
+        world.close(revised);
+    }
+    let before = world.requests;
+    world.answer_all();
+    assert_eq!(world.engine.info().corrections, 3);
+    assert!(world.requests - before <= 1);
+    assert_eq!(world.corrections.len(), 1);
+    assert_eq!(world.stands(), world.expected());
+}
+
+#[test]
+fn h10_of_a_mute_series_no_open_candle_is_shown_until_it_is_heard_again() {
+    let mut world = World::live();
+    world.open(candle(world.minute()));
+    assert!(world.last_result().live.is_some());
+    let said = world.results.len();
+    world.apply(Event::Feed(FeedEvent::Mute { key: key() }));
+    assert_eq!(world.results.len(), said + 1, "readers are told");
+    assert_eq!(world.last_result().live, None);
+    assert_eq!(world.last_result().status, SeriesStatus::Live);
+    let shown = |world: &World| world.engine.chart(&key(), 9).unwrap().candles;
+    assert!(shown(&world).iter().all(|row| row.closed));
+    world.wait_ms(20_000);
+    assert_eq!(world.last_result().live, None);
+    world.next_minute(CloseEvent::Lost);
+    world.wait_ms(2_500);
+    world.answer_all(); // its closes come from REST meanwhile
+    assert_eq!(world.last_result().live, None);
+    assert_eq!(world.status(), SeriesStatus::Live);
+    world.apply(Event::Feed(FeedEvent::Heard { key: key() }));
+    world.open(candle(world.minute()));
+    assert!(world.last_result().live.is_some());
+    assert_eq!(world.told(), world.expected());
+}
+
+#[test]
 fn a_hole_between_the_past_and_what_waited_behind_it_counts_as_opened() {
     let mut world = World::new((0..START + 600).map(candle));
     world.up(1);
@@ -346,16 +505,21 @@ fn h29_an_exchange_clock_stepped_either_way_closes_nothing_early_and_nothing_twi
         world.open(forming);
         world.now.exchange = world.now.exchange.plus_ms(step_min * MINUTE);
         if step_min > 0 {
-            // The streams contradict it, and so it is in doubt by as much.
-            world.now.error_ms = step_min * MINUTE;
+            // The streams contradict it, and so it is in doubt by as much; its candles close by its true time.
+            world.now.doubt_ms = step_min * MINUTE;
+            world.lag_ms = step_min * MINUTE;
         }
         world.apply(Event::Tick);
-        world.wait_ms(5_000);
-        for job in std::mem::take(&mut world.asked) {
-            assert!(job.request.until < forming.open_time, "{job:?}");
+        for _ in 0..10 {
+            world.answer_all();
+            world.wait_ms(500);
         }
+        let last = world.engine.watched[&key()].series().last().unwrap();
+        assert!(last.open_time < forming.open_time);
         world.now.exchange = world.now.exchange.plus_ms(-step_min * MINUTE);
-        world.now.error_ms = 0;
+        (world.now.doubt_ms, world.lag_ms) = (0, 0);
+        world.asked.clear();
+        world.apply(Event::Tick);
     }
     pass_minutes(&mut world, 30);
     let opens: Vec<_> = world.engine.watched[&key()]

@@ -149,6 +149,24 @@ fn h19_a_dispute_rest_says_nothing_of_is_asked_once_a_minute_and_holds_up_nothin
 }
 
 #[test]
+fn h29_an_update_of_a_candle_that_rest_has_shown_as_closed_has_it_read_once_more() {
+    let mut world = World::live();
+    for _ in 0..20 {
+        world.next_minute(CloseEvent::Comes);
+    }
+    world.next_minute(CloseEvent::Lost);
+    world.wait_ms(2_500);
+    world.answer_all();
+    let moving = spike(world.minute() - 1);
+    world.market.insert(moving.open_time, moving);
+    world.open(moving);
+    world.wait_ms(1_000);
+    assert_eq!(world.asked.len(), 1, "was it closed?");
+    world.answer_all();
+    assert_eq!(world.engine.info().corrections, 1);
+}
+
+#[test]
 fn h19_a_revision_shows_in_the_result_before_anything_else_happens() {
     let mut world = World::live();
     for _ in 0..120 {

@@ -142,6 +142,7 @@ impl Storm {
                 wall: TimeMs::new(START_MS),
                 speed: 1.0,
                 error_ms: 40,
+                doubt_ms: 0,
             },
             coming: BTreeMap::new(),
             sent: 0,

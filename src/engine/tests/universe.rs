@@ -108,6 +108,7 @@ fn h24_what_has_ended_is_not_read_anew_and_grows_by_no_answer_that_was_on_its_wa
         let rows = (START..world.minute()).map(candle).collect();
         world.answer(request, rows);
     }
+    world.wait_ms(2_000); // what was read is fresh no longer
     world.apply(Event::Refresh(key()));
     assert_eq!(world.refreshed, [(key(), Ok(())), (key(), Ok(()))]);
     assert_eq!(world.asked, []);

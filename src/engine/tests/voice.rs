@@ -193,6 +193,22 @@ fn the_newest_candles_change_keeps_its_source_at_a_takeover() {
 }
 
 #[test]
+fn what_closed_long_before_a_takeover_is_told_as_caught_up() {
+    for (waited_ms, source) in [(5_000, Source::Stream), (30_000, Source::CatchUp)] {
+        let mut world = standby();
+        let before = world.expected().len();
+        while world.expected().len() == before {
+            minutes(&mut world, 1);
+        }
+        let known = told(&world, 1);
+        world.wait_ms(waited_ms);
+        world.apply(speaking(1, ToldOfAll::from([(key(), known)])));
+        let sources: Vec<_> = world.changes.iter().map(|change| change.source).collect();
+        assert_eq!(sources, [source], "{waited_ms} ms after the close");
+    }
+}
+
+#[test]
 fn a_standby_behind_the_log_waits_for_the_candle_and_says_nothing_twice() {
     let mut world = standby();
     let before = world.expected().len();

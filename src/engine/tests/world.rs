@@ -110,6 +110,7 @@ impl World {
             wall: exchange,
             speed: 1.0,
             error_ms: 0,
+            doubt_ms: 0,
         };
         let mut world = Self::watching_nothing(settings, market, now);
         world.apply(Event::Universe(BTreeSet::from([key().symbol])));

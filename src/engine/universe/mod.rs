@@ -7,6 +7,7 @@ mod listing;
 mod pace;
 mod reading;
 mod roll;
+mod start_asked;
 mod watch_list;
 
 use std::collections::BTreeSet;
@@ -15,8 +16,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
+pub(super) use self::start_asked::StartAsked;
 pub(super) use self::watch_list::Names;
 pub use self::watch_list::{WatchList, WatchListError};
 
@@ -27,13 +29,13 @@ use super::complaints::Complaints;
 use super::core::Event;
 use super::handle::Universe;
 use super::moment::Moment;
-use super::order::{OrderError, StartOrder, Started};
+use super::order::{OrderError, names};
 use super::settings::EngineSettings;
 use crate::backoff::Backoff;
 use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::{Advice, Exchange, ExchangeError};
 use crate::market::{Interval, Symbol, TimeMs};
-use crate::store::Interest;
+use crate::store::{Interest, Voice};
 use crate::tasks::Tasks;
 
 /// After an error that only a person can mend.
@@ -54,6 +56,8 @@ pub(super) struct Ties {
     pub(super) listing_news: Arc<Notify>,
     pub(super) published: watch::Sender<Arc<Universe>>,
     pub(super) words: mpsc::Sender<Word>,
+    /// Whether this engine speaks, and what the one before it watched; none where there is only one.
+    pub(super) voice: Option<watch::Receiver<Voice>>,
 }
 
 /// What the engine is told, in order.
@@ -62,13 +66,6 @@ pub(super) enum Word {
     News(Vec<Event>),
     /// A start whose watch list has been told.
     Started(StartAsked),
-}
-
-/// A start whose watch list is to be made.
-pub(super) struct StartAsked {
-    pub(super) order: StartOrder,
-    pub(super) names: Names,
-    pub(super) answer: oneshot::Sender<Result<Started, OrderError>>,
 }
 
 /// What the engine was told last.
@@ -94,6 +91,7 @@ pub(super) struct UniverseReader {
     not_before: Mono,
     complaints: Complaints,
     unreadable_rows: usize,
+    unreadable_figures: usize,
     figures_at: Option<TimeMs>,
 }
 
@@ -113,11 +111,12 @@ impl UniverseReader {
             not_before: Mono::default(),
             complaints: Complaints::default(),
             unreadable_rows: 0,
+            unreadable_figures: 0,
             figures_at: None,
         }
     }
 
-    /// Works until the program stops. A name the exchange does not trade ends it, and with it the program: only who
+    /// Works until the program stops. A name the exchange does not list ends it, and with it the program: only who
     /// gave the name can mend it. Everything else is tried again.
     pub(super) async fn run(mut self, mut starts: mpsc::Receiver<StartAsked>, tasks: Tasks) {
         let work = async {
@@ -127,7 +126,7 @@ impl UniverseReader {
                     on_its_way = self.next_reading();
                 }
                 let pause = self.pause(&on_its_way);
-                let mut is_read = false;
+                let (mut is_read, mut goes_on) = (false, false);
                 tokio::select! {
                     outcome = arrival(&mut on_its_way) => {
                         (on_its_way, is_read) = (None, true);
@@ -136,13 +135,16 @@ impl UniverseReader {
                         }
                     }
                     Some(asked) = starts.recv(), if self.asked.is_none() => self.take_start(asked).await,
+                    voice = Voice::next(&mut self.ties.voice) => {
+                        goes_on = self.roll.go_on_with(watched_before(&voice));
+                    }
                     () = self.ties.listing_news.notified() => self.pace.hint(Hint::Changed),
                     () = self.ties.interest.changed() => {}
                     () = self.ties.interest.unknown_named() => self.pace.hint(Hint::UnknownName),
                     () = tokio::time::sleep(pause) => {}
                 }
                 let is_wanted = self.roll.heed(&self.ties.interest.wanted(Mono::now()));
-                if is_read || is_wanted {
+                if is_read || is_wanted || goes_on {
                     self.tell().await;
                 }
             }
@@ -157,7 +159,7 @@ impl UniverseReader {
     fn next_reading(&mut self) -> OnItsWay {
         let now = Mono::now();
         let scope = match &self.asked {
-            Some(asked) if asked.names == Names::MustTrade => Scope::Both, // somebody waits
+            Some(asked) if asked.is_an_operators() => Scope::Both, // somebody waits
             _ if now < self.not_before => return None,
             Some(_) => Scope::Both,
             None => self.pace.due(now, self.ties.clock.speed())?,
@@ -180,7 +182,7 @@ impl UniverseReader {
     /// Takes in what the exchange answered, or did not.
     ///
     /// # Errors
-    /// The list the program began with names what does not trade.
+    /// The list the program began with names what the exchange does not list.
     async fn finish(
         &mut self,
         outcome: Result<Reading, ExchangeError>,
@@ -201,8 +203,7 @@ impl UniverseReader {
             tracing::warn!(error = %failure, unsaid, "the exchange's listing cannot be had; trying on");
         }
         self.pace.hint(Hint::Changed); // if one was to be heeded, it still is
-        let waits = |asked: &mut StartAsked| asked.names == Names::MustTrade;
-        if let Some(asked) = self.asked.take_if(waits) {
+        if let Some(asked) = self.asked.take_if(|asked| asked.is_an_operators()) {
             let _ = asked.answer.send(Err(failure.into()));
         }
         Ok(())
@@ -228,7 +229,8 @@ impl UniverseReader {
         let now = Moment::read(&self.ties.clock);
         self.tell_simulated(reading.simulated).await;
         if let Some(tickers) = reading.tickers {
-            self.roll.take_figures(tickers);
+            self.count_unreadable_figures(tickers.skipped);
+            self.roll.take_figures(tickers.rows);
             self.figures_at = Some(now.exchange);
         }
         if let Some(listed) = reading.contracts {
@@ -252,28 +254,46 @@ impl UniverseReader {
     /// Listing and figures are of this moment: the list is made, replaced or ranked anew by them.
     async fn make_list(&mut self, now: &Moment) -> Result<Option<Failure>, WatchListError> {
         if !self.roll.has_list() {
-            match self.roll.begin() {
-                Ok(()) => {}
+            match self.roll.begin(self.unreadable_rows) {
+                Ok(()) => self.tell_begun(now),
                 Err(error @ WatchListError::Unknown(_)) => return Err(error),
-                Err(error @ (WatchListError::Empty | WatchListError::Torn { .. })) => {
-                    return Ok(Some(Failure::Listing(error)));
-                }
+                Err(
+                    error @ (WatchListError::Unreadable { .. }
+                    | WatchListError::Empty
+                    | WatchListError::Unranked { .. }
+                    | WatchListError::Torn { .. }),
+                ) => return Ok(Some(Failure::Listing(error))),
             }
             self.pace.ranked(now.mono);
-            let (contracts, speed) = (self.roll.watched().len(), now.speed);
-            tracing::info!(contracts, speed, "watch list read");
-        } else if self.pace.is_ranking_due(now.mono, now.speed) {
-            self.roll.rerank();
-            self.pace.ranked(now.mono);
         }
-        if let Some(asked) = self.asked.take() {
-            self.replace(asked, now).await;
+        if let Some(asked) = self.asked.take()
+            && let Some(failure) = self.replace(asked, now).await
+        {
+            return Ok(Some(failure));
+        }
+        if self.pace.is_ranking_due(now.mono, now.speed) {
+            if let Err(error) = self.roll.rerank() {
+                return Ok(Some(Failure::Listing(error)));
+            }
+            self.pace.ranked(now.mono);
         }
         Ok(None)
     }
 
-    /// A start with the list in force, or its configured one, needs no answer of the exchange.
+    fn tell_begun(&self, now: &Moment) {
+        let (contracts, speed) = (self.roll.watched().len(), now.speed);
+        tracing::info!(contracts, speed, "watch list read");
+        let ended: Vec<_> = self.roll.ended().into_iter().collect();
+        if !ended.is_empty() {
+            tracing::warn!(contracts = %names(&ended), "HAMA_SYMBOLS: these do not trade; they are shown as ended while they do not");
+        }
+    }
+
+    /// A start with the list in force, or its configured one, needs no answer of the exchange. It may have waited long.
     async fn take_start(&mut self, asked: StartAsked) {
+        if asked.is_void() {
+            return;
+        }
         let wanted = self.roll.meant_by(asked.order.symbols.as_deref());
         if self.roll.is_in_force(&wanted) {
             self.say(Word::Started(asked)).await;
@@ -283,10 +303,11 @@ impl UniverseReader {
     }
 
     /// Makes the list a start asks for, then passes the start on. The list is left alone when that fails, and when the
-    /// asker has gone meanwhile: he was told that nothing came of it.
-    async fn replace(&mut self, asked: StartAsked, now: &Moment) {
-        if asked.names == Names::MustTrade && asked.answer.is_closed() {
-            return;
+    /// start is void by now. Some: there is nothing to rank it by, the start waits
+    /// on; what becomes of it then is decided as after any failure.
+    async fn replace(&mut self, asked: StartAsked, now: &Moment) -> Option<Failure> {
+        if asked.is_void() {
+            return None;
         }
         let wanted = self.roll.meant_by(asked.order.symbols.as_deref());
         let names = match asked.order.symbols {
@@ -294,17 +315,22 @@ impl UniverseReader {
             None => Names::MayHaveEnded, // it was right when the program began
         };
         if let Err(error) = self.roll.put_in_force(wanted, names) {
+            if let WatchListError::Unranked { .. } = error {
+                self.asked = Some(asked);
+                return Some(Failure::Listing(error));
+            }
             if names == Names::MayHaveEnded {
                 tracing::warn!(%error, "the watch list of the last start cannot be had any more; the configured one stays");
             }
             let _ = asked.answer.send(Err(Failure::Listing(error).into()));
-            return;
+            return None;
         }
         self.pace.ranked(now.mono);
         let contracts = self.roll.watched().len();
         tracing::info!(contracts, "watch list replaced by a start");
         self.tell().await;
         self.say(Word::Started(asked)).await;
+        None
     }
 
     /// Tells the engine what is another than it was told last.
@@ -371,6 +397,21 @@ impl UniverseReader {
             self.unreadable_rows = rows;
         }
     }
+
+    fn count_unreadable_figures(&mut self, rows: usize) {
+        if rows != self.unreadable_figures {
+            tracing::warn!(rows, "rows of the exchange's 24 h figures cannot be read");
+            self.unreadable_figures = rows;
+        }
+    }
+}
+
+/// What the engine that spoke before watched.
+fn watched_before(voice: &Voice) -> BTreeSet<Symbol> {
+    match voice {
+        Voice::Speaking { told, .. } => told.keys().map(|key| key.symbol.clone()).collect(),
+        Voice::Silent => BTreeSet::new(),
+    }
 }
 
 /// What is on its way; never, when nothing is.
@@ -407,36 +448,15 @@ impl From<Failure> for OrderError {
                 Self::Unreadable(format!("the exchange's listing cannot be read ({error})"))
             }
             Failure::Listing(WatchListError::Unknown(names)) => Self::Unknown(names),
-            Failure::Listing(error @ (WatchListError::Empty | WatchListError::Torn { .. })) => {
-                Self::Unreadable(error.to_string())
-            }
+            Failure::Listing(
+                error @ (WatchListError::Unreadable { .. }
+                | WatchListError::Empty
+                | WatchListError::Unranked { .. }
+                | WatchListError::Torn { .. }),
+            ) => Self::Unreadable(error.to_string()),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::exchange::binance::{Binance, BinanceSettings};
-
-    #[tokio::test]
-    async fn while_an_answer_is_on_its_way_the_reader_rests() {
-        let settings = EngineSettings::new(WatchList::Top(1), vec![Interval::M1]);
-        let clock = ExchangeClock::from_wall();
-        let never_reached = BinanceSettings::default();
-        let exchange = Exchange::Binance(Binance::new(&never_reached, clock.clone()).unwrap());
-        let ties = Ties {
-            exchange,
-            clock,
-            interest: Interest::default(),
-            listing_news: Arc::default(),
-            published: watch::channel(Universe::none_yet(&settings)).0,
-            words: mpsc::channel(1).0,
-        };
-        let reader = UniverseReader::new(ties, &settings);
-        let at_once = Duration::from_millis(1);
-        assert_eq!(reader.pause(&None), at_once, "everything is due");
-        let on_its_way: OnItsWay = Some(std::future::pending().boxed());
-        assert_eq!(reader.pause(&on_its_way), Duration::from_secs(1));
-    }
-}
+mod tests;

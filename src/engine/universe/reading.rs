@@ -32,7 +32,7 @@ pub(super) struct Reading {
     pub(super) scope: Scope,
     pub(super) simulated: bool,
     pub(super) contracts: Option<Rows<Contract>>,
-    pub(super) tickers: Option<Vec<Ticker>>,
+    pub(super) tickers: Option<Rows<Ticker>>,
 }
 
 /// Asks for the time, which is the truer the less else is on its way, then for the rest at once. `clock` is set as soon as
@@ -64,7 +64,7 @@ pub(super) async fn read(
         if !scope.has_figures() {
             return Ok(None);
         }
-        Ok(Some(exchange.tickers().await?.rows))
+        Ok(Some(exchange.tickers().await?))
     };
     let (contracts, tickers) = tokio::try_join!(contracts, tickers)?;
     Ok(Reading {
@@ -83,13 +83,34 @@ mod tests {
     use super::*;
     use crate::exchange::binance::{Binance, BinanceSettings};
 
-    async fn answer(socket: &mut TcpStream, json: &str) {
+    const TIME: &str = "/fapi/v1/time";
+
+    /// In the middle of a minute, and of none of these years.
+    const MID_MINUTE: i64 = 1_899_999_990_000;
+
+    fn exchange(listener: &TcpListener, clock: &ExchangeClock) -> Exchange {
+        let settings = BinanceSettings {
+            rest_url: format!("http://{}", listener.local_addr().unwrap()),
+            ..BinanceSettings::default()
+        };
+        Exchange::Binance(Binance::new(&settings, clock.clone()).unwrap())
+    }
+
+    /// What the next connection asks for.
+    async fn asked(listener: &TcpListener) -> (TcpStream, String) {
+        let (mut socket, _) = listener.accept().await.unwrap();
         let mut asked = Vec::new();
         while !asked.ends_with(b"\r\n\r\n") {
             asked.push(socket.read_u8().await.unwrap());
         }
+        let asked = String::from_utf8(asked).unwrap();
+        let path = asked.split(' ').nth(1).unwrap().to_owned();
+        (socket, path)
+    }
+
+    async fn answer(mut socket: TcpStream, spent: u32, json: &str) {
         let length = json.len();
-        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\nx-mbx-used-weight-1m: {spent}");
         let whole = format!("{head}\r\ncontent-length: {length}\r\n\r\n{json}");
         socket.write_all(whole.as_bytes()).await.unwrap();
     }
@@ -97,30 +118,60 @@ mod tests {
     #[tokio::test]
     async fn h29_a_listing_that_comes_late_moves_the_clock_by_nothing() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let settings = BinanceSettings {
-            rest_url: format!("http://{}", listener.local_addr().unwrap()),
-            ..BinanceSettings::default()
-        };
         let clock = ExchangeClock::from_wall();
-        let exchange = Exchange::Binance(Binance::new(&settings, clock.clone()).unwrap());
+        let exchange = exchange(&listener, &clock);
         let serving = async {
-            for _ in 0..2 {
-                // In another minute than this machine's: asked twice.
-                let (mut socket, _) = listener.accept().await.unwrap();
-                answer(&mut socket, r#"{"serverTime":1900000000000}"#).await;
-            }
-            let (mut socket, _) = listener.accept().await.unwrap();
+            let socket = loop {
+                let (socket, path) = asked(&listener).await;
+                if path != TIME {
+                    break socket;
+                }
+                answer(socket, 1, r#"{"serverTime":1900000000000}"#).await;
+            };
             assert!(clock.is_known(), "set while the listing is on its way");
             let asked_at = clock.now();
             while clock.now().ms_since(asked_at) < 50 {
                 tokio::task::yield_now().await;
             }
             let aged = clock.now();
-            answer(&mut socket, r#"{"symbols":[]}"#).await;
+            answer(socket, 2, r#"{"symbols":[]}"#).await;
             aged
         };
         let reading = read(exchange, clock.clone(), Scope::Listing);
         let (_, aged) = tokio::join!(reading, serving);
         assert!(clock.now() >= aged, "{} < {aged}", clock.now());
+    }
+
+    #[tokio::test]
+    async fn h30_in_another_minute_than_ours_the_exchanges_count_is_known_before_anything_dear_is_sent()
+     {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let clock = ExchangeClock::from_wall();
+        let exchange = exchange(&listener, &clock);
+        let mut questions = Vec::new();
+        for _ in 0..2 {
+            let (mut times, mut spent) = (0, 0);
+            let serving = async {
+                loop {
+                    let (socket, path) = asked(&listener).await;
+                    if path != TIME {
+                        spent = exchange.weight_used();
+                        return answer(socket, 2_104, r#"{"symbols":[]}"#).await;
+                    }
+                    times += 1;
+                    let time = format!(r#"{{"serverTime":{MID_MINUTE}}}"#);
+                    answer(socket, 2_100 + times, &time).await;
+                }
+            };
+            let reading = read(exchange.clone(), clock.clone(), Scope::Listing);
+            let _ = tokio::join!(reading, serving); // nothing is listed
+            assert!(spent >= 2_100, "{spent} are known to be spent");
+            questions.push(times);
+        }
+        assert_eq!(
+            questions,
+            [2, 1],
+            "once more only when it was another minute"
+        );
     }
 }

@@ -25,13 +25,18 @@ pub(super) struct Roll {
     in_force: WatchList,
     max_watched: usize,
     listing: Listing,
+    /// The last 24 hours as last read.
     figures: BTreeMap<Symbol, Ticker>,
+    /// The last turnover known of each: a row that is missing once does not make its contract the last of all.
+    turnover: BTreeMap<Symbol, f64>,
     /// Places of the USDT perpetuals by turnover, from 1.
     ranks: BTreeMap<Symbol, usize>,
     /// What the list in force comes to; empty before it was made.
     list: BTreeSet<Symbol>,
     /// What readers want, the earliest first.
     wanted: Vec<Symbol>,
+    /// What the engine before this one watched, until there is a list to add it to.
+    before: BTreeSet<Symbol>,
 }
 
 impl Roll {
@@ -42,9 +47,11 @@ impl Roll {
             max_watched,
             listing: Listing::default(),
             figures: BTreeMap::new(),
+            turnover: BTreeMap::new(),
             ranks: BTreeMap::new(),
             list: BTreeSet::new(),
             wanted: Vec::new(),
+            before: BTreeSet::new(),
         }
     }
 
@@ -77,6 +84,8 @@ impl Roll {
 
     /// Takes in the last 24 hours. Ranks move, the list does not.
     pub(super) fn take_figures(&mut self, tickers: Vec<Ticker>) {
+        let turnover = |one: &Ticker| (one.symbol.clone(), one.quote_volume_24h);
+        self.turnover.extend(tickers.iter().map(turnover));
         let by_symbol = tickers.into_iter().map(|one| (one.symbol.clone(), one));
         self.figures = by_symbol.collect();
         self.rank();
@@ -91,10 +100,7 @@ impl Roll {
 
     fn rank(&mut self) {
         let usdt = |one: &&Contract| one.quote_asset == RANKED_IN && one.margin_asset == RANKED_IN;
-        let turnover = |one: &Contract| {
-            let ticker = self.figures.get(&one.symbol);
-            ticker.map_or(0.0, |ticker| ticker.quote_volume_24h)
-        };
+        let turnover = |one: &Contract| self.turnover.get(&one.symbol).copied().unwrap_or(0.0);
         let mut ranked: Vec<_> = self.listing.trading().filter(usdt).collect();
         ranked.sort_by(|a, b| {
             let by_turnover = turnover(b).total_cmp(&turnover(a));
@@ -102,6 +108,21 @@ impl Roll {
         });
         let places = ranked.into_iter().zip(1..);
         self.ranks = places.map(|(one, at)| (one.symbol.clone(), at)).collect();
+    }
+
+    /// Whether the last figures say enough to rank by: with most rows missing the order would be that of the alphabet, or
+    /// of an hour that is over (hazard 33).
+    fn check_figures(&self) -> Result<(), WatchListError> {
+        let trading = self.ranks.len();
+        let known = self
+            .ranks
+            .keys()
+            .filter(|one| self.figures.contains_key(*one))
+            .count();
+        if known * 2 < trading {
+            return Err(WatchListError::Unranked { known, trading });
+        }
+        Ok(())
     }
 
     /// The first `count` by turnover.
@@ -132,7 +153,7 @@ impl Roll {
     /// Puts `list` in force, as it comes by what is known now.
     ///
     /// # Errors
-    /// It names what does not trade, or nothing trades; the list in force stays.
+    /// It names what does not trade, nothing trades, or the figures do not rank it; the list in force stays.
     pub(super) fn put_in_force(
         &mut self,
         list: WatchList,
@@ -143,12 +164,52 @@ impl Roll {
         Ok(())
     }
 
-    /// As `put_in_force`, of the list the program begins with.
+    /// As `put_in_force`, of the list the program begins with. `unreadable`: rows of the listing that cannot be read.
     ///
     /// # Errors
-    /// As `put_in_force`.
-    pub(super) fn begin(&mut self) -> Result<(), WatchListError> {
-        self.put_in_force(self.in_force.clone(), Names::MustTrade)
+    /// As `put_in_force`. `Unknown`: only who gave the names can mend it.
+    pub(super) fn begin(&mut self, unreadable: usize) -> Result<(), WatchListError> {
+        let begun = self.put_in_force(self.in_force.clone(), Names::MustExist);
+        if let Err(WatchListError::Unknown(symbols)) = begun {
+            let is_absent = |symbol| self.listing.contract(symbol).is_none();
+            return Err(if unreadable > 0 && symbols.iter().all(is_absent) {
+                let rows = unreadable; // theirs may be among them
+                WatchListError::Unreadable { symbols, rows }
+            } else {
+                WatchListError::Unknown(symbols)
+            });
+        }
+        self.keep_those_of_before();
+        begun
+    }
+
+    /// Goes on with what another engine watched: a ranked contract that it had not let go of yet stays, as it would have
+    /// with that one. Whether the list is another than before.
+    pub(super) fn go_on_with(&mut self, watched: BTreeSet<Symbol>) -> bool {
+        self.before = watched;
+        self.keep_those_of_before()
+    }
+
+    fn keep_those_of_before(&mut self) -> bool {
+        let WatchList::Top(count) = self.in_force else {
+            return false;
+        };
+        if !self.has_list() {
+            return false;
+        }
+        let before = std::mem::take(&mut self.before);
+        let length = self.list.len();
+        let room = self.max_watched.saturating_sub(length);
+        let new = before.into_iter().filter(|one| !self.list.contains(one));
+        let near: Vec<_> = new.filter(|one| self.is_near(one, count)).collect();
+        self.list.extend(near.into_iter().take(room));
+        self.list.len() > length
+    }
+
+    /// Whether a contract is no further than 1.2 times the list's length down: it stays if it is on the list.
+    fn is_near(&self, symbol: &Symbol, count: usize) -> bool {
+        let rank = self.ranks.get(symbol);
+        rank.is_some_and(|rank| rank * 5 <= count * 6)
     }
 
     fn choose(&self, list: &WatchList, names: Names) -> Result<BTreeSet<Symbol>, WatchListError> {
@@ -156,7 +217,10 @@ impl Roll {
             return Err(WatchListError::Empty); // and no name is wrong because of it
         }
         let chosen: BTreeSet<_> = match list {
-            WatchList::Top(count) => self.first(*count).cloned().collect(),
+            WatchList::Top(count) => {
+                self.check_figures()?;
+                self.first(*count).cloned().collect()
+            }
             WatchList::Named(symbols) => self.named(symbols, names)?,
         };
         if chosen.is_empty() {
@@ -170,31 +234,46 @@ impl Roll {
             .iter()
             .cloned()
             .partition(|symbol| self.listing.trades(symbol));
-        if !other.is_empty() && (names == Names::MustTrade || trading.is_empty()) {
-            return Err(WatchListError::Unknown(other));
+        let (ended, strange): (Vec<_>, Vec<_>) = other
+            .iter()
+            .cloned()
+            .partition(|symbol| self.listing.is_perpetual(symbol));
+        let wrong = match names {
+            Names::MustTrade => other,
+            Names::MustExist => strange,
+            Names::MayHaveEnded if trading.is_empty() => other,
+            Names::MayHaveEnded => Vec::new(),
+        };
+        if !wrong.is_empty() {
+            return Err(WatchListError::Unknown(wrong));
         }
-        let ended = other
-            .into_iter()
-            .filter(|symbol| self.listing.contract(symbol).is_some());
         Ok(trading.into_iter().chain(ended).collect())
     }
 
     /// The hour is over: newcomers within the list's length join; whoever has fallen past 1.2 times of it, or ended, leaves,
     /// unless readers want it. Who is past the list's length at all leaves before anything readers want has to.
-    pub(super) fn rerank(&mut self) {
+    ///
+    /// # Errors
+    /// `Unranked`: there is too little to rank by, and nothing was changed.
+    pub(super) fn rerank(&mut self) -> Result<(), WatchListError> {
+        if let WatchList::Top(_) = self.in_force {
+            self.check_figures()?;
+        }
         let listing = &self.listing;
         self.wanted.retain(|symbol| listing.trades(symbol));
-        let WatchList::Top(count) = self.in_force else {
-            return;
-        };
-        if !self.has_list() {
-            return;
+        if let WatchList::Top(count) = self.in_force
+            && self.has_list()
+        {
+            self.rank_anew(count);
         }
+        Ok(())
+    }
+
+    fn rank_anew(&mut self, count: usize) {
         let joins: Vec<_> = self.first(count).cloned().collect();
-        let (ranks, wanted) = (&self.ranks, &self.wanted);
-        let near = |symbol: &Symbol| ranks.get(symbol).is_some_and(|rank| rank * 5 <= count * 6);
-        self.list
-            .retain(|symbol| near(symbol) || wanted.contains(symbol));
+        let mut list = std::mem::take(&mut self.list);
+        list.retain(|symbol| self.is_near(symbol, count) || self.wanted.contains(symbol));
+        self.list = list;
         self.list.extend(joins);
         self.make_room(count);
         while self.list.len() > self.max_watched {

@@ -1,9 +1,10 @@
 //! What state a series is in, and what must be read for it next: one request at a time, the most needed first.
 //! A close that does not come is read at T + 2 s and not at the sight of a newer open candle: the exchange may serve the
 //! old version of a candle in the first seconds after it closed (hazard 19). And it is believed only with a later row behind
-//! it (`Proof::NextCandle`): then no clock, ours or the exchange's, can make a forming candle look closed (hazard 29).
+//! it (`Proof::NextCandle`): then no clock, ours or the exchange's, can make a forming candle look closed (hazard 29), and
+//! so stamps that contradict the clock put no read off: the streams may only be slow.
 
-use super::{Link, Watched};
+use super::{Link, RestSide, Watched};
 use crate::engine::effect::{Effect, FetchJob, Urgency};
 use crate::engine::moment::Moment;
 use crate::engine::warmup::newest_final;
@@ -25,6 +26,9 @@ const EARLY_MAX: u32 = 8;
 
 /// Candles before the recommendation exists.
 const READY: usize = 100;
+
+/// Candles one read of disputed ones covers, with those between them: weight 1.
+const DISPUTE_PAGE: i64 = 98;
 
 /// Most candles one repair asks for, with the row behind them: weight 2, and 1 up to 98.
 const REPAIR_PAGE: i64 = 498;
@@ -62,13 +66,32 @@ impl Watched {
             .is_some_and(|expected| now.is_final(self.series.close_time(expected)))
     }
 
-    /// Whether the next candle is so late that the series must not look up to date.
+    /// Whether the next candle is to be asked for: it has closed by the clock, be that in doubt or not.
+    pub(super) fn is_due(&self, now: &Moment) -> bool {
+        let newest = self.newest_closed(now);
+        self.series
+            .expected()
+            .is_some_and(|expected| expected <= newest)
+    }
+
+    /// The newest candle that may be asked for with a later row as the proof.
+    fn newest_closed(&self, now: &Moment) -> OpenTime {
+        let interval = self.key.interval;
+        interval.steps(interval.open_at(now.closed_until()), -1)
+    }
+
+    /// Whether the next candle is so late that the series must not look up to date. Streams that contradict the clock are
+    /// slow, unless REST does not have what has closed by it either: then it is the clock that is wrong.
     fn missing(&self, now: &Moment) -> bool {
+        let Some(expected) = self.series.expected() else {
+            return false;
+        };
         let least_ms = now.from_real_ms(MISSING_AFTER_REAL_MS) + now.margin_ms();
-        let patience_ms = MISSING_AFTER_MS.max(least_ms) + now.error_ms;
-        self.series.expected().is_some_and(|expected| {
-            now.exchange.ms_since(self.series.close_time(expected)) > patience_ms
-        })
+        let mut patience_ms = MISSING_AFTER_MS.max(least_ms) + now.error_ms;
+        if self.rest == RestSide::LackedIt {
+            patience_ms += now.doubt_ms;
+        }
+        now.exchange.ms_since(self.series.close_time(expected)) > patience_ms
     }
 
     /// Whether more is missing than is kept of a series, and a connection is there to go on from.
@@ -105,6 +128,7 @@ impl Watched {
             return;
         };
         self.asked = Some(request.clone());
+        self.in_order.push(request.clone());
         out.push(Effect::Ask(FetchJob {
             request,
             urgency,
@@ -120,20 +144,34 @@ impl Watched {
         }
         if let Some(hole) = self.series.hole() {
             // What lies behind the hole is asked for too: that REST shows a candle there tells a hole from a lag.
-            let until = newest_final(&self.key, now);
+            let until = self.newest_closed(now);
             let may = hole.from <= until && self.hole.may_look_again(now);
-            return may.then(|| (self.range(hole.from, until), Urgency::Repair));
+            return may.then(|| (self.range(hole.from, until), self.urgency(now)));
         }
-        if self.overdue(now) {
+        let newest = self.newest_closed(now);
+        if self.is_due(now) {
             let expected = self.series.expected()?;
-            return Some((
-                self.range(expected, newest_final(&self.key, now)),
-                Urgency::Repair,
-            ));
+            return Some((self.range(expected, newest), self.urgency(now)));
         }
-        let disputed = *self.disputed.first()?;
-        let settled = now.mono >= self.decide_at && now.is_final(self.series.close_time(disputed));
-        settled.then(|| (self.range(disputed, disputed), Urgency::Repair))
+        let mut due = self
+            .disputed
+            .due(now.mono)
+            .take_while(|open| *open <= newest);
+        let first = due.next()?;
+        let page_end = self.key.interval.steps(first, DISPUTE_PAGE - 1);
+        let last = due.take_while(|open| *open <= page_end).last();
+        let last = last.unwrap_or(first);
+        Some((self.range(first, last), Urgency::Repair))
+    }
+
+    /// What REST has been asked for in vain, while streams and clock contradict each other, may not have closed at all: it
+    /// leaves room for what surely has.
+    fn urgency(&self, now: &Moment) -> Urgency {
+        if self.fruitless > 0 && now.doubt_ms > 0 {
+            Urgency::Backfill
+        } else {
+            Urgency::Repair
+        }
     }
 
     fn range(&self, from: OpenTime, until: OpenTime) -> CandleRequest {

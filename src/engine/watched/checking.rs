@@ -1,5 +1,6 @@
 //! Holding closed candles against REST: which ones, and what comes of it. REST is right about every candle it has; one
-//! that it has no more is kept, since nothing says which of its answers was wrong.
+//! that it has no more is kept, since nothing says which of its answers was wrong. Reads of a series overlap, and of two that
+//! do nothing says which is older: what the later to come would change is disputed, and decided by a read of its own.
 
 use super::Watched;
 use crate::engine::effect::Effect;
@@ -8,13 +9,38 @@ use crate::engine::warmup::newest_final;
 use crate::exchange::{CandleRequest, Proof};
 use crate::market::{Candle, OpenTime, Origin};
 
+/// Who speaks of closed candles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    Stream,
+    /// REST, asked after everything else that is known of closed candles was learned.
+    Rest,
+    /// REST, and since it was asked something else was learned, which may be newer.
+    Overtaken,
+}
+
+impl Word {
+    pub(super) const fn origin(self) -> Origin {
+        match self {
+            Self::Stream => Origin::Stream,
+            Self::Rest | Self::Overtaken => Origin::Rest,
+        }
+    }
+}
+
 impl Watched {
     /// The request for the newest `limit` closed candles; none while there is no history.
     pub(in crate::engine) fn check_request(
-        &self,
+        &mut self,
         limit: u16,
         now: &Moment,
     ) -> Option<CandleRequest> {
+        let request = self.newest(limit, now)?;
+        self.in_order.push(request.clone());
+        Some(request)
+    }
+
+    fn newest(&self, limit: u16, now: &Moment) -> Option<CandleRequest> {
         (self.warm_up.is_none() && self.series.last().is_some()).then(|| CandleRequest {
             key: self.key.clone(),
             from: None,
@@ -31,7 +57,7 @@ impl Watched {
         limit: u16,
         now: &Moment,
     ) -> Option<CandleRequest> {
-        let newest = self.check_request(limit, now)?;
+        let newest = self.newest(limit, now)?;
         let oldest = self.series.history().front()?.open_time;
         let interval = self.key.interval;
         let page = i64::from(limit);
@@ -45,22 +71,42 @@ impl Watched {
             return None;
         }
         self.sampled_to = Some(interval.steps(until, 1 - page));
-        Some(CandleRequest { until, ..newest })
+        let request = CandleRequest { until, ..newest };
+        self.in_order.push(request.clone());
+        Some(request)
+    }
+
+    /// `request` will not be answered.
+    pub(in crate::engine) fn unanswered(&mut self, request: &CandleRequest) {
+        self.in_order.retain(|one| one != request);
+    }
+
+    /// What the answer to `request` counts for. It overtakes the reads that are still on their way.
+    pub(super) fn word_of(&mut self, request: &CandleRequest) -> Word {
+        let in_order = self.in_order.contains(request);
+        self.in_order.clear();
+        if in_order {
+            Word::Rest
+        } else {
+            Word::Overtaken
+        }
     }
 
     /// What REST says of closed candles. Returns those it no longer has.
     pub(in crate::engine) fn checked(
         &mut self,
+        request: &CandleRequest,
         rows: &[Candle],
         now: &Moment,
         out: &mut Vec<Effect>,
     ) -> Vec<OpenTime> {
+        let word = self.word_of(request);
         let lacking = self.series.lacking_in(rows);
         self.tally.audit.checked += rows.len() as u64;
         self.tally.audit.lacking += lacking.len() as u64;
         let before = self.series.bridged();
         let corrections = self.tally.corrections;
-        let news = self.offer(rows, Origin::Rest, now);
+        let news = self.offer(rows, word, now);
         let added = u64::from(before.saturating_sub(self.series.bridged()));
         self.tally.audit.added += added;
         self.tally.audit.replaced += (self.tally.corrections - corrections).saturating_sub(added);

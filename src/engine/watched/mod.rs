@@ -6,14 +6,16 @@
 
 mod asking;
 mod checking;
+mod disputed;
 mod record;
 mod taking;
 mod tally;
 mod telling;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
+use self::checking::Word;
+use self::disputed::Disputed;
 use self::record::Record;
 pub(super) use self::tally::Tally;
 use super::effect::Effect;
@@ -52,6 +54,13 @@ enum Unsaid {
     Correction(Box<Correction>),
 }
 
+/// Whether REST had the next candle when it last answered for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RestSide {
+    HadIt,
+    LackedIt,
+}
+
 /// What an event did to the series, for the result to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum News {
@@ -87,13 +96,14 @@ pub(super) struct Watched {
     link: Link,
     /// The one request that is on its way.
     asked: Option<CandleRequest>,
+    /// The reads on their way, of whatever kind, whose answer will be newer than all that is known of closed candles.
+    in_order: Vec<CandleRequest>,
     ask_again_at: Mono,
     fruitless: u32,
     hole: SeenTwice<OpenTime>,
-    /// Closed candles of which the stream says something else than history: REST decides.
-    disputed: BTreeSet<OpenTime>,
-    /// REST had nothing to say of a disputed candle: it is asked again then.
-    decide_at: Mono,
+    /// Closed candles of which the stream, or an answer that was overtaken, says something else than history.
+    disputed: Disputed,
+    rest: RestSide,
     /// Candles of a time to come that came one after the other, nothing believable between them.
     early_in_a_row: u32,
     /// The candle whose close was missing when somebody was last alarmed.
@@ -155,11 +165,12 @@ impl Watched {
             history: None,
             link: Link::Never,
             asked: None,
+            in_order: Vec::new(),
             ask_again_at: Mono::default(),
             fruitless: 0,
             hole: SeenTwice::default(),
-            disputed: BTreeSet::new(),
-            decide_at: Mono::default(),
+            disputed: Disputed::default(),
+            rest: RestSide::HadIt,
             early_in_a_row: 0,
             alarmed: None,
             sampled_to: None,
@@ -238,17 +249,25 @@ impl Watched {
                 self.early_in_a_row = 0;
                 self.settle(News::OpenCandle, now, out);
             }
-            Ok(false) => self.doubt(&candle),
+            Ok(false) => self.doubt(&candle, now),
             Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    /// Its stream has fallen silent while others deliver: what the open candle said last is not shown on. Its closes come
+    /// from REST, so it stays live.
+    pub(super) fn muted(&mut self, now: &Moment, out: &mut Vec<Effect>) {
+        if self.series.forget_open() {
+            self.settle(News::OpenCandle, now, out);
         }
     }
 
     /// An update of a candle that REST has shown as closed: the clock by which it was asked may be wrong (hazard 29), and
     /// REST says once more what it is.
-    fn doubt(&mut self, update: &Candle) {
+    fn doubt(&mut self, update: &Candle, now: &Moment) {
         let is_newest = self.series.last().map(|last| last.open_time) == Some(update.open_time);
         if is_newest && self.last_origin == Origin::Rest {
-            self.disputed.insert(update.open_time);
+            self.dispute(update.open_time, now);
         }
     }
 
@@ -258,7 +277,7 @@ impl Watched {
         if self.is_early(&candle, close_time, now) {
             return;
         }
-        let news = self.offer(&[candle], Origin::Stream, now);
+        let news = self.offer(&[candle], Word::Stream, now);
         self.settle(news, now, out);
         self.ask(now, out);
     }
@@ -276,9 +295,11 @@ impl Watched {
             return;
         };
         let Some(rows) = rows else {
+            self.unanswered(request);
             self.retry_later(now);
             return;
         };
+        let word = self.word_of(request);
         let told_until = self.record.as_ref().map(|record| record.base().close_time);
         let news = match self
             .warm_up
@@ -292,7 +313,7 @@ impl Watched {
                 News::Nothing
             }
             Some(Step::Done(past)) => self.begin(*past, now),
-            None => self.repair(rows, &asked, now),
+            None => self.repair(rows, word, &asked, now),
         };
         self.settle(news, now, out);
         self.ask(now, out);
@@ -343,6 +364,7 @@ impl Watched {
     /// history stands again, which then reaches back to it.
     fn start_over(&mut self, now: &Moment) {
         self.asked = None;
+        self.in_order.clear();
         self.warm_up = Some(WarmUp::default());
         self.history = None;
         self.tally.holes_closed += u64::from(self.series.hole().is_some());

@@ -1,7 +1,8 @@
 //! How candles become history, and what follows from it: the indicator moves, changes are noted, a revised candle is
 //! computed forward. A hole is bridged here and nowhere else. What is said of it, and when, is `telling`'s.
 
-use super::{News, Unsaid, Watched};
+use super::checking::Word;
+use super::{News, RestSide, Unsaid, Watched};
 use crate::engine::forward::{self, Turn};
 use crate::engine::moment::Moment;
 use crate::exchange::CandleRequest;
@@ -26,18 +27,23 @@ const UNSAID_MAX: usize = HISTORY_MAX;
 impl Watched {
     /// Takes in what was read again: missing closes, holes, disputed candles. A hole is bridged on the second look, and
     /// only a look that shows a candle behind it counts: a REST side that lags has no candle there either.
-    pub(super) fn repair(&mut self, rows: &[Candle], asked: &CandleRequest, now: &Moment) -> News {
+    pub(super) fn repair(
+        &mut self,
+        rows: &[Candle],
+        word: Word,
+        asked: &CandleRequest,
+        now: &Moment,
+    ) -> News {
         let covered = |open| asked.from.is_some_and(|from| from <= open) && open <= asked.until;
         let before = self.series.expected();
-        let mut news = self.offer(rows, Origin::Rest, now);
-        if self
-            .disputed
-            .iter()
-            .any(|open| covered(*open) && !rows.iter().any(|row| row.open_time == *open))
-        {
-            self.decide_at = now.mono.plus_ms(RETRY_LAST_MS);
+        let mut news = self.offer(rows, word, now);
+        if let (Word::Rest, Some(from)) = (word, asked.from) {
+            self.disputed.put_off(from, asked.until, now.mono);
         }
         let stands_still = self.series.expected() == before;
+        if stands_still && before.is_some_and(covered) {
+            self.rest = RestSide::LackedIt;
+        }
         if let Some(hole) = self.series.hole().filter(|hole| covered(hole.from)) {
             let shown_behind = rows.last().is_some_and(|row| row.open_time > hole.until);
             if shown_behind && self.hole.confirm(hole.from, now) {
@@ -46,7 +52,7 @@ impl Watched {
             } else if !shown_behind && stands_still {
                 self.retry_later(now);
             }
-        } else if stands_still && self.series.hole().is_none() && self.overdue(now) {
+        } else if stands_still && self.series.hole().is_none() && self.is_due(now) {
             self.retry_later(now);
         }
         news
@@ -66,7 +72,7 @@ impl Watched {
         self.ask_again_at = now.mono.plus_ms(wait_ms);
     }
 
-    pub(super) fn offer(&mut self, rows: &[Candle], origin: Origin, now: &Moment) -> News {
+    pub(super) fn offer(&mut self, rows: &[Candle], word: Word, now: &Moment) -> News {
         let had_hole = self.series.hole().is_some();
         let mut committed = Vec::new();
         let mut amended: Option<Amended> = None;
@@ -79,13 +85,15 @@ impl Watched {
             if goes_on && let Some(amended) = amended.take() {
                 self.recompute(&amended, now); // before what comes after it moves the indicator
             }
-            match self.series.offer(*candle, origin, &mut committed) {
+            if word == Word::Overtaken && self.series.contradicts(candle) {
+                self.dispute(candle.open_time, now);
+                continue;
+            }
+            match self.series.offer(*candle, word.origin(), &mut committed) {
                 Ok(Verdict::Committed) => news = News::Close,
                 Ok(Verdict::Waits) => {}
-                Ok(Verdict::Known | Verdict::TooOld) => self.decided(candle, origin),
-                Ok(Verdict::Disputed) => {
-                    self.disputed.insert(candle.open_time);
-                }
+                Ok(Verdict::Known | Verdict::TooOld) => self.decided(candle, word),
+                Ok(Verdict::Disputed) => self.dispute(candle.open_time, now),
                 Ok(verdict @ (Verdict::Revised | Verdict::Late)) => {
                     self.absorb(&std::mem::take(&mut committed), now);
                     if amended.is_none() {
@@ -107,13 +115,19 @@ impl Watched {
         news
     }
 
+    /// A candle is to be decided by REST: by a read that is sent from now on, so those on their way settle nothing.
+    pub(super) fn dispute(&mut self, open_time: OpenTime, now: &Moment) {
+        if self.disputed.add(open_time, now.mono) {
+            self.in_order.clear();
+        }
+    }
+
     /// REST has said of a candle what history says: whatever the stream said, that is settled.
-    fn decided(&mut self, candle: &Candle, origin: Origin) {
-        match origin {
-            Origin::Rest => {
-                self.disputed.remove(&candle.open_time);
-            }
-            Origin::Stream => self.tally.duplicates += 1,
+    fn decided(&mut self, candle: &Candle, word: Word) {
+        match word {
+            Word::Rest => self.disputed.settle(candle.open_time),
+            Word::Overtaken => {}
+            Word::Stream => self.tally.duplicates += 1,
         }
     }
 
@@ -147,7 +161,13 @@ impl Watched {
             }
         }
         if !committed.is_empty() {
-            self.fruitless = 0;
+            let from_rest = committed.iter().any(|one| one.origin == Origin::Rest);
+            if from_rest || !self.is_due(now) {
+                // Else the clock runs ahead of REST, and each close of the stream would begin the vain reads anew.
+                self.rest = RestSide::HadIt;
+                self.fruitless = 0;
+                self.ask_again_at = now.mono;
+            }
             self.early_in_a_row = 0;
             self.hole.forget();
         }
@@ -165,11 +185,13 @@ impl Watched {
     fn trim(&mut self) {
         while let Some(oldest) = self.series.trim_oldest() {
             self.checkpoint.push(&oldest);
-            self.disputed.remove(&oldest.open_time);
             let close_time = self.series.close_time(oldest.open_time);
             if let Some(record) = &mut self.record {
                 record.forget(close_time);
             }
+        }
+        if let Some(oldest) = self.series.history().front() {
+            self.disputed.forget_before(oldest.open_time);
         }
     }
 
@@ -182,7 +204,7 @@ impl Watched {
     /// be missing twice (hazard 22): takes it in.
     fn amend(&mut self, candle: Candle, verdict: Verdict) {
         let open_time = candle.open_time;
-        self.disputed.remove(&open_time);
+        self.disputed.settle(open_time);
         self.tally.corrections += 1;
         if verdict == Verdict::Late {
             self.series.insert(candle);

@@ -89,9 +89,9 @@ impl Watched {
         self.settle(News::Again(Occasion::Status), now, out);
     }
 
-    /// What it closed until now is told as caught up.
-    pub(in crate::engine) fn is_late_until(&mut self, now: &Moment) {
-        self.late_until = now.exchange;
+    /// What it closed until `time` is told as caught up.
+    pub(in crate::engine) fn is_late_until(&mut self, time: TimeMs) {
+        self.late_until = self.late_until.max(time);
     }
 
     /// Another engine speaks: what readers know from now on is not known here.

@@ -189,3 +189,6 @@ impl AsyncWrite for Link {
         Pin::new(&mut self.0).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! What the exchange says of itself: its time, its contracts, their last 24 hours. Rows are read one by one, so that a row
 //! nobody can read loses itself and no other (hazard 33); words nobody knows read as `Other`.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -19,8 +20,10 @@ const CONTRACTS_PATH: &str = "/fapi/v1/exchangeInfo";
 const TICKERS_PATH: &str = "/fapi/v1/ticker/24hr";
 /// Rows of the merged COIN-M exchange: their volumes are in contracts, not in money (hazard 26).
 const COIN_MARGINED: i64 = 2;
-/// The fastest a simulated exchange runs.
-const SPEED_MAX: f64 = 3_600.0;
+/// What a perpetual becomes that is on its way out.
+const DELIVERING: &str = "PERPETUAL_DELIVERING";
+/// How fast a simulated exchange may run. Waits are divided by it: of a speed near 0 no span comes out that a timer holds.
+const SPEEDS: RangeInclusive<f64> = 1.0..=3_600.0;
 
 #[derive(Debug, Deserialize)]
 struct WireTime {
@@ -82,7 +85,7 @@ fn read_time(body: &[u8], round_trip: Duration) -> Result<ServerTime, ExchangeEr
     let wire: WireTime =
         serde_json::from_slice(body).map_err(|source| unreadable(TIME_PATH, source))?;
     let speed = wire.sim_speed.unwrap_or(1.0);
-    if wire.server_time <= 0 || !(speed > 0.0 && speed <= SPEED_MAX) {
+    if wire.server_time <= 0 || !SPEEDS.contains(&speed) {
         return Err(senseless(
             TIME_PATH,
             "no time, or no speed a clock can have",
@@ -150,10 +153,11 @@ fn rows<T>(
 impl WireContract {
     fn into_contract(self) -> Contract {
         let kind = match self.contract_type.as_str() {
-            "PERPETUAL" if self.st != Some(COIN_MARGINED) => ContractKind::Perpetual,
+            "PERPETUAL" | DELIVERING if self.st != Some(COIN_MARGINED) => ContractKind::Perpetual,
             _ => ContractKind::Other,
         };
         let status = match self.status.as_str() {
+            _ if self.contract_type == DELIVERING => ContractStatus::Ended,
             "TRADING" => ContractStatus::Trading,
             "PENDING_TRADING" => ContractStatus::Pending,
             "PRE_DELIVERING" | "DELIVERING" | "DELIVERED" | "PRE_SETTLE" | "SETTLING" | "CLOSE" => {
@@ -207,6 +211,37 @@ mod tests {
     use crate::exchange::binance::mutate::mutations;
 
     #[test]
+    fn h24_a_perpetual_that_is_being_delivered_has_ended() {
+        let listed = |kind: &str, st: i64| {
+            let body = format!(
+                r#"{{"symbols":[{{"symbol":"OMGUSDT","contractType":"{kind}","onboardDate":1,"status":"TRADING",
+                "baseAsset":"OMG","quoteAsset":"USDT","marginAsset":"USDT","st":{st}}}]}}"#
+            );
+            let row = read_contracts(body.as_bytes()).unwrap().rows.remove(0);
+            (row.kind, row.status)
+        };
+        let ended = (ContractKind::Perpetual, ContractStatus::Ended);
+        assert_eq!(listed("PERPETUAL_DELIVERING", 1), ended);
+        assert_eq!(listed("PERPETUAL_DELIVERING", 2).0, ContractKind::Other);
+        assert_eq!(listed("PERPETUAL", 1).1, ContractStatus::Trading);
+    }
+
+    #[test]
+    fn h29_a_speed_that_no_exchange_runs_at_is_refused() {
+        let at = |speed: &str| {
+            let body = format!(r#"{{"serverTime":1791383675683,"simSpeed":{speed}}}"#);
+            read_time(body.as_bytes(), Duration::ZERO)
+        };
+        for speed in ["1e-300", "0.99", "0", "-1", "3600.5", "1e300", r#""60""#] {
+            assert!(at(speed).is_err(), "{speed}");
+        }
+        for speed in ["1", "60.5", "3600"] {
+            assert!(at(speed).unwrap().simulated, "{speed}");
+        }
+        assert!(!at("null").unwrap().simulated);
+    }
+
+    #[test]
     fn no_mutation_of_a_listing_is_worse_than_refused() {
         let contracts = r#"{"symbols":[{"symbol":"BTCUSDT","contractType":"PERPETUAL","onboardDate":1569398400000,
             "status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","marginAsset":"USDT",
@@ -225,7 +260,7 @@ mod tests {
         }
         for body in mutations(time, 5_000) {
             if let Ok(time) = read_time(&body, Duration::ZERO) {
-                assert!(time.speed > 0.0 && time.speed.is_finite());
+                assert!((1.0..=3_600.0).contains(&time.speed));
                 read += 1;
             }
         }

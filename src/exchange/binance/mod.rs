@@ -24,7 +24,7 @@ use super::{
     CandleRequest, Contract, ExchangeError, FeedSender, Proxy, Refusal, RefusedCounts, RefusedRows,
     Rows, ServerTime, Side, Streams, Ticker,
 };
-use crate::clock::ExchangeClock;
+use crate::clock::{ExchangeClock, Mono};
 use crate::exchange::way::Way;
 use crate::market::{Candle, TimeMs};
 use crate::tasks::Tasks;
@@ -144,6 +144,7 @@ impl Binance {
         let target = url::stream_target(&settings.ws_url)?;
         let streams = stream::Host {
             served: Served::new(Side::Streams, target.host.clone(), times.after_refusal),
+            quiet: Served::new(Side::Streams, target.host.clone(), times.after_refusal),
             target,
             way: Arc::clone(&way),
             tls: Arc::new(tls.clone()),
@@ -206,6 +207,16 @@ impl Binance {
     /// Until when we must be quiet.
     pub fn held_until(&self) -> Option<TimeMs> {
         self.0.rest.held_until()
+    }
+
+    /// As `held_until`, by our own clock.
+    pub fn quiet_until(&self) -> Option<Mono> {
+        self.0.rest.quiet_until()
+    }
+
+    /// Sends nothing for so long: so the exchange wanted it before this start.
+    pub fn hold_for(&self, quiet: Duration) {
+        self.0.rest.hold_for(quiet);
     }
 
     /// Starts the streams.

@@ -27,9 +27,9 @@ const BODY_MAX: usize = 16 * 1024 * 1024;
 const ERROR_BODY_MAX: usize = 16 * 1024;
 const MESSAGE_CHARS: usize = 200;
 /// The shortest documented ban, taken when a 418 does not say how long.
-const BAN: Duration = Duration::from_secs(120);
+pub(super) const BAN: Duration = Duration::from_secs(120);
 /// The longest documented ban: 3 days. A mad number must not silence us for years.
-const BAN_MAX: Duration = Duration::from_secs(3 * 24 * 3_600);
+pub(super) const BAN_MAX: Duration = Duration::from_secs(3 * 24 * 3_600);
 const WEIGHT_HEADER: &str = "x-mbx-used-weight-1m";
 
 /// The REST side; one for the process, since the budget is.
@@ -89,6 +89,14 @@ impl Rest {
         let now = Mono::now();
         let until = self.budget().held_until(now)?;
         Some(self.exchange_time(until, now))
+    }
+
+    pub(super) fn quiet_until(&self) -> Option<Mono> {
+        self.budget().held_until(Mono::now())
+    }
+
+    pub(super) fn hold_for(&self, quiet: Duration) {
+        self.hold(quiet);
     }
 
     pub(super) fn refusal(&self) -> Option<Refusal> {
@@ -395,7 +403,7 @@ fn counted_weight(response: &Response<Incoming>) -> Option<u32> {
 }
 
 /// `Retry-After` counts real seconds, as HTTP has it, however fast the exchange's own clock runs.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
     let seconds: u32 = text.trim().parse().ok()?;
     Some(Duration::from_secs(u64::from(seconds.max(1))))

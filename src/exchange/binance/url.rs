@@ -43,9 +43,19 @@ fn parse(
                 && url.fragment().is_none()
         })
         .ok_or_else(|| ExchangeError::BadUrl {
-            url: text.to_owned(),
+            url: without_login(text),
             schemes,
         })
+}
+
+/// What stands before an `@` may be a password.
+fn without_login(text: &str) -> String {
+    let Some((login, host)) = text.rsplit_once('@') else {
+        return text.to_owned();
+    };
+    let scheme = login.split_inclusive("://").next();
+    let scheme = scheme.filter(|scheme| scheme.ends_with("://"));
+    format!("{}***@{host}", scheme.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -86,5 +96,18 @@ mod tests {
             assert!(error.contains(bad), "{error}");
         }
         assert!(stream_target("https://fstream.binance.com").is_err());
+    }
+
+    #[test]
+    fn a_login_in_a_url_that_is_refused_is_not_repeated() {
+        for bad in [
+            "ftp://me:s3cret@host",
+            "me:s3cret@host",
+            "wss://s3cret@host?a=1",
+        ] {
+            let error = rest_base(bad).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
+            assert!(error.to_string().contains("***@host"), "{error}");
+        }
     }
 }

@@ -212,8 +212,9 @@ pub(in crate::http) async fn start(
     }
     let names = asked.symbols_or_not(state.settings.max_watched)?;
     let minutes = asked.interval_minutes(MINUTES)?;
+    let tradable = state.store.published().tradable.clone();
     let order = StartOrder {
-        symbols: names.map(symbols).transpose()?,
+        symbols: names.map(|names| symbols(&names, &tradable)).transpose()?,
         sweep_every: minutes.map(|minutes| Duration::from_secs(minutes * 60)),
     };
     let started = state.engine.start(order).await?;
@@ -255,22 +256,20 @@ async fn until_told(state: &HttpState, is_told: impl Fn(FeedState) -> bool) {
     let _ = tokio::time::timeout(TOLD_WITHIN, told).await;
 }
 
-/// Every name that can be none of a contract is told, whatever the others are.
-fn symbols(names: BTreeSet<&str>) -> Result<Vec<Symbol>, Failure> {
-    let mut symbols = BTreeSet::new();
-    let mut wrong = Vec::new();
-    for name in names {
-        match Symbol::parse_any_case(name.trim()) {
-            Ok(symbol) => {
-                symbols.insert(symbol);
-            }
-            Err(_) => wrong.push(name),
-        }
-    }
-    if wrong.is_empty() {
+/// Where a name can be none of a contract, every name that is none is told. That all could be is left to the engine, which
+/// asks the exchange.
+fn symbols(names: &BTreeSet<&str>, tradable: &BTreeSet<Symbol>) -> Result<Vec<Symbol>, Failure> {
+    let parsed = |name: &&str| Symbol::parse_any_case(name.trim()).ok();
+    let symbols: BTreeSet<Symbol> = names.iter().filter_map(parsed).collect();
+    if names.iter().all(|name| parsed(name).is_some()) {
         return Ok(symbols.into_iter().collect());
     }
-    let msg = format!("symbols: no contract can be called {}", wrong.join(", "));
+    let is_none = |name: &&&str| match parsed(name) {
+        Some(symbol) => !tradable.is_empty() && !tradable.contains(&symbol),
+        None => true,
+    };
+    let wrong: Vec<&str> = names.iter().filter(is_none).copied().collect();
+    let msg = format!("symbols: there is no contract {}", wrong.join(", "));
     Err(Failure::bad_request(msg))
 }
 

@@ -11,6 +11,7 @@ mod scope;
 mod stream;
 mod subscription;
 mod transport;
+mod tunnel;
 
 use std::path::Path;
 
@@ -26,6 +27,7 @@ pub use scope::{Connections, Scope};
 pub use stream::{RightClose, StreamFault};
 pub use subscription::SubscriptionFault;
 pub use transport::{Refusing, TransportFault};
+pub use tunnel::TunnelFault;
 
 use super::settings::SimulatorError;
 
@@ -58,6 +60,8 @@ pub enum FaultKind {
     Universe(UniverseFault),
     /// What the exchange tells of its time.
     Clock(ClockFault),
+    /// The exchange's own proxies.
+    Proxy(TunnelFault),
 }
 
 /// Why a fault is refused.
@@ -99,7 +103,7 @@ pub enum FaultError {
 }
 
 /// Names of the groups, as `kind` begins.
-const GROUPS: [&str; 7] = [
+const GROUPS: [&str; 8] = [
     "transport",
     "subscription",
     "stream",
@@ -107,6 +111,7 @@ const GROUPS: [&str; 7] = [
     "candle",
     "universe",
     "clock",
+    "proxy",
 ];
 
 impl FaultKind {
@@ -121,6 +126,7 @@ impl FaultKind {
             "candle" => Self::Candle(member(kind, name, parameters)?),
             "universe" => Self::Universe(member(kind, name, parameters)?),
             "clock" => Self::Clock(member(kind, name, parameters)?),
+            "proxy" => Self::Proxy(member(kind, name, parameters)?),
             _ => return Err(FaultError::UnknownGroup(format!("\"{kind}\""))),
         })
     }
@@ -161,6 +167,15 @@ impl FaultKind {
         }
     }
 
+    /// A fault of the proxies.
+    pub(super) fn tunnel(&self) -> Option<&TunnelFault> {
+        if let Self::Proxy(fault) = self {
+            Some(fault)
+        } else {
+            None
+        }
+    }
+
     /// Its group and, tagged with its name, its parameters.
     fn write(&self) -> (&'static str, serde_json::Result<Value>) {
         match self {
@@ -171,6 +186,7 @@ impl FaultKind {
             Self::Candle(fault) => (GROUPS[4], serde_json::to_value(fault)),
             Self::Universe(fault) => (GROUPS[5], serde_json::to_value(fault)),
             Self::Clock(fault) => (GROUPS[6], serde_json::to_value(fault)),
+            Self::Proxy(fault) => (GROUPS[7], serde_json::to_value(fault)),
         }
     }
 
@@ -184,6 +200,7 @@ impl FaultKind {
             Self::Candle(fault) => fault.check(scope),
             Self::Universe(fault) => fault.check(scope),
             Self::Clock(fault) => fault.check(scope),
+            Self::Proxy(fault) => fault.check(),
         }
     }
 
@@ -195,6 +212,7 @@ impl FaultKind {
             Self::Rest(_) => &["path", "symbol", "interval"],
             Self::Candle(_) | Self::Universe(_) => &["symbol", "interval"],
             Self::Clock(_) => &["path"],
+            Self::Proxy(_) => &[],
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use super::{Connections, Fault, FaultError, FaultKind, TransportFault};
+use super::{Connections, Fault, FaultError, FaultKind, TransportFault, TunnelFault};
 use crate::market::{Interval, Symbol, TimeMs};
 use crate::simulator::clock::SimClock;
 use crate::simulator::generator::{mix, unit};
@@ -347,7 +347,7 @@ impl Entry {
         connection && path && symbol && interval && self.concerns(place)
     }
 
-    /// A close or reset with neither an end nor a count is a moment: it strikes what was open then.
+    /// A close, reset or cut with neither an end nor a count is a moment: it strikes what was open then.
     fn concerns(&self, place: &Place<'_>) -> bool {
         let opened_before = place
             .opened
@@ -359,6 +359,7 @@ impl Entry {
         let cuts = matches!(
             self.fault.kind,
             FaultKind::Transport(TransportFault::Reset {} | TransportFault::Close { .. })
+                | FaultKind::Proxy(TunnelFault::Cut {})
         );
         cuts && self.to.is_none() && self.fault.scope.count.is_none()
     }

@@ -30,20 +30,21 @@ pub(super) async fn ask(
     let (Some("CONNECT"), Some(target)) = (method, target) else {
         return refuse(client, "405 Method Not Allowed\r\nAllow: CONNECT").await;
     };
-    if let Some(login) = &proxy.settings.login {
+    let said = lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("proxy-authorization")
+            .then_some(value.trim())
+    });
+    let wanted = proxy.settings.login.as_ref().map(|login| {
         let wanted = STANDARD.encode(format!("{}:{}", login.user, login.password));
-        let wanted = format!("Basic {wanted}");
-        let said = lines.find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("proxy-authorization")
-                .then_some(value.trim())
-        });
-        if said != Some(wanted.as_str()) {
-            proxy.turned_away();
-            let words =
-                "407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"exchange\"";
-            return refuse(client, words).await;
-        }
+        format!("Basic {wanted}")
+    });
+    let is_wrong = wanted.is_some_and(|wanted| said != Some(wanted.as_str()));
+    if is_wrong || fault == ProxyFault::Auth {
+        proxy.turned_away();
+        let words =
+            "407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"exchange\"";
+        return refuse(client, words).await;
     }
     if let ProxyFault::Refuse { status } = fault {
         return refuse(client, &format!("{status} Refused")).await;

@@ -16,13 +16,18 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
+use super::fault::{FaultKind, Opened, Place, TunnelFault};
 use super::settings::{Direct, SimulatorError};
 use super::stats::StatsReport;
-use super::{Simulator, World};
+use super::{Simulator, World, spoil};
 use crate::tasks::Tasks;
 
 /// A client may take that long to say what it wants.
 const ASKING: Duration = Duration::from_secs(10);
+/// With no fault ahead one that is told wakes us; a day is as good as any other time.
+const LOOK_AGAIN: Duration = Duration::from_secs(86_400);
+/// The clocks may disagree about when a fault begins: not in a hot loop.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
 /// Targets counted by name; more share one line.
 const KEPT_TARGETS: usize = 20;
 
@@ -50,6 +55,8 @@ pub struct ProxyLogin {
 pub enum ProxyFault {
     /// Nothing.
     None,
+    /// It takes no login for a good one.
+    Auth,
     /// It answers every request with this HTTP status; SOCKS5: 403 as "not allowed", others as "host unreachable".
     Refuse {
         /// The status.
@@ -180,7 +187,7 @@ impl SimProxy {
         self.0.address
     }
 
-    /// What it does wrong from now on; open tunnels are left alone.
+    /// What it does wrong from now on, where no fault of the exchange says otherwise; open tunnels are left alone.
     pub fn set_fault(&self, fault: ProxyFault) {
         *lock(&self.0.fault) = fault;
     }
@@ -237,6 +244,40 @@ impl Shared {
         }
     }
 
+    /// What goes wrong with the next connection, and the number of the fault that says so.
+    fn fault_of_the_next(&self) -> (ProxyFault, Option<u64>) {
+        let pick = |kind: &FaultKind| kind.tunnel().and_then(TunnelFault::of_the_next);
+        let (faults, now) = (&self.world.faults, self.world.clock.now());
+        let struck = faults.strike(now, &Place::default(), "tunnel", pick);
+        match struck.into_iter().next() {
+            Some(strike) => (strike.what, Some(strike.number)),
+            None => (*lock(&self.fault), None),
+        }
+    }
+
+    /// Until a fault cuts the tunnel opened then.
+    async fn cut_by_a_fault(&self, opened: Opened, number: u64) {
+        let faults = &self.world.faults;
+        let place = Place {
+            opened: Some(opened),
+            ..Place::default()
+        };
+        let is_cut = |kind: &FaultKind| (kind.tunnel() == Some(&TunnelFault::Cut {})).then_some(());
+        let key = format!("tunnel {number}");
+        let mut changes = faults.changes();
+        loop {
+            let looked = self.world.clock.now();
+            if !faults.hold(looked, &place, &key, is_cut).is_empty() {
+                return;
+            }
+            let ahead = faults.until_change(looked, &self.world.clock);
+            tokio::select! {
+                told = changes.changed() => if told.is_err() { return },
+                () = tokio::time::sleep(ahead.map_or(LOOK_AGAIN, |ahead| ahead.max(LEAST_WAIT))) => {}
+            }
+        }
+    }
+
     fn turned_away(&self) {
         lock(&self.report).wrong_logins += 1;
     }
@@ -250,8 +291,12 @@ async fn accept(listener: TcpListener, proxy: Arc<Shared>, tasks: Tasks) {
         };
         match accepted {
             Ok((client, _)) => {
-                lock(&proxy.report).connections += 1;
-                let serving = serve(client, Arc::clone(&proxy), tasks.clone());
+                let number = {
+                    let mut report = lock(&proxy.report);
+                    report.connections += 1;
+                    report.connections
+                };
+                let serving = serve(client, number, Arc::clone(&proxy), tasks.clone());
                 tasks.spawn_short("simulator tunnel", serving);
             }
             Err(error) => {
@@ -262,12 +307,14 @@ async fn accept(listener: TcpListener, proxy: Arc<Shared>, tasks: Tasks) {
     }
 }
 
-async fn serve(client: TcpStream, proxy: Arc<Shared>, tasks: Tasks) {
+async fn serve(client: TcpStream, number: u64, proxy: Arc<Shared>, tasks: Tasks) {
+    let opened = proxy.world.faults.opened(proxy.world.clock.now());
     let mut cuts = proxy.cuts.subscribe();
     cuts.mark_unchanged();
     tokio::select! {
         () = tasks.stopping() => {}
         _ = cuts.changed() => {}
+        () = proxy.cut_by_a_fault(opened, number) => {}
         done = tunnel(client, &proxy) => if let Err(error) = done {
             tracing::debug!(%error, "a tunnel ended");
         }
@@ -276,9 +323,13 @@ async fn serve(client: TcpStream, proxy: Arc<Shared>, tasks: Tasks) {
 
 async fn tunnel(mut client: TcpStream, proxy: &Shared) -> io::Result<()> {
     client.set_nodelay(true)?;
-    let fault = *lock(&proxy.fault);
+    let (fault, number) = proxy.fault_of_the_next();
     if fault == ProxyFault::Hang {
-        return std::future::pending().await;
+        match number {
+            Some(number) => spoil::until_over(&proxy.world, number).await,
+            None => std::future::pending().await,
+        }
+        return Ok(());
     }
     let asking = async {
         match proxy.settings.kind {
@@ -299,7 +350,9 @@ async fn tunnel(mut client: TcpStream, proxy: &Shared) -> io::Result<()> {
     let (from_exchange, mut to_exchange) = exit.into_split();
     let most = match fault {
         ProxyFault::DropAfter { bytes } => bytes,
-        ProxyFault::None | ProxyFault::Refuse { .. } | ProxyFault::Hang => u64::MAX,
+        ProxyFault::None | ProxyFault::Auth | ProxyFault::Refuse { .. } | ProxyFault::Hang => {
+            u64::MAX
+        }
     };
     let mut from_exchange = from_exchange.take(most);
     tokio::select! {

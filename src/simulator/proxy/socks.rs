@@ -19,7 +19,7 @@ pub(super) async fn ask(
     proxy: &Shared,
     fault: ProxyFault,
 ) -> io::Result<Option<Target>> {
-    if !let_in(client, proxy).await? {
+    if !let_in(client, proxy, fault).await? {
         proxy.turned_away();
         return Ok(None);
     }
@@ -33,9 +33,10 @@ pub(super) async fn ask(
     let refusal = match (command, fault) {
         (1, ProxyFault::Refuse { status: 403 }) => NOT_ALLOWED,
         (1, ProxyFault::Refuse { .. }) => HOST_UNREACHABLE,
-        (1, ProxyFault::None | ProxyFault::Hang | ProxyFault::DropAfter { .. }) => {
-            return Ok(Some(Target { host, port }));
-        }
+        (
+            1,
+            ProxyFault::None | ProxyFault::Auth | ProxyFault::Hang | ProxyFault::DropAfter { .. },
+        ) => return Ok(Some(Target { host, port })),
         _ => NO_SUCH_COMMAND,
     };
     reply(client, refusal).await?;
@@ -47,15 +48,16 @@ pub(super) async fn opened(client: &mut TcpStream) -> io::Result<()> {
     reply(client, SUCCEEDED).await
 }
 
-async fn let_in(client: &mut TcpStream, proxy: &Shared) -> io::Result<bool> {
+async fn let_in(client: &mut TcpStream, proxy: &Shared, fault: ProxyFault) -> io::Result<bool> {
     let [_, count] = bytes(client).await?;
     let mut offered = vec![0; usize::from(count)];
     client.read_exact(&mut offered).await?;
-    let Some(login) = &proxy.settings.login else {
+    let login = proxy.settings.login.as_ref();
+    if login.is_none() && fault != ProxyFault::Auth {
         let open = offered.contains(&0);
         client.write_all(&[5, if open { 0 } else { 0xff }]).await?;
         return Ok(open);
-    };
+    }
     if !offered.contains(&2) {
         client.write_all(&[5, 0xff]).await?;
         return Ok(false);
@@ -64,7 +66,8 @@ async fn let_in(client: &mut TcpStream, proxy: &Shared) -> io::Result<bool> {
     client.read_u8().await?; // the version of what follows
     let user = field(client).await?;
     let password = field(client).await?;
-    let right = user == login.user && password == login.password;
+    let is_good = login.is_some_and(|login| user == login.user && password == login.password);
+    let right = is_good && fault != ProxyFault::Auth;
     client.write_all(&[1, u8::from(!right)]).await?;
     Ok(right)
 }

@@ -41,6 +41,11 @@ pub fn updates(symbol: &Symbol) -> String {
     format!("hama:updates:{symbol}")
 }
 
+/// String with an expiry, of one exchange's host: it wants to hear nothing until then.
+pub fn quiet(host: &str) -> String {
+    format!("hama:quiet:{host}")
+}
+
 /// Channel on which the hub called `id` hears the answers to its orders.
 pub fn answers(id: &str) -> String {
     format!("hama:answers:{id}")

@@ -17,6 +17,7 @@ pub mod keys;
 mod lease;
 pub mod log;
 mod orders;
+mod quiet;
 pub mod scripts;
 mod settings;
 mod shared;

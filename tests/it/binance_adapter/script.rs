@@ -165,11 +165,16 @@ impl StreamScript {
 
     /// The next connection, answered with `status` instead of a handshake.
     pub(super) async fn refuse(&self, status: u16) {
+        self.refuse_with(status, "").await;
+    }
+
+    /// The same with more lines of headers.
+    pub(super) async fn refuse_with(&self, status: u16, headers: &str) {
         let (mut socket, _) = within("a connection", self.listener.accept())
             .await
             .unwrap();
         within("a request", request_line(&mut socket)).await;
-        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+        let answer = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: 0\r\n\r\n");
         socket.write_all(answer.as_bytes()).await.unwrap();
     }
 
@@ -192,11 +197,14 @@ pub(super) struct Asked {
 impl Peer {
     /// The next request, passing over pings.
     pub(super) async fn request(&mut self) -> Asked {
-        loop {
-            if let Message::Text(text) = self.frame().await {
-                return read_request(&text);
+        let next = async {
+            loop {
+                if let Message::Text(text) = self.frame().await {
+                    return read_request(&text);
+                }
             }
-        }
+        };
+        within("a request", next).await
     }
 
     /// Accepts the next request.

@@ -392,6 +392,39 @@ async fn h13_changes_of_the_set_do_not_come_in_bursts() {
     assert!(Mono::now().ms_since(begun) > 590);
 }
 
+/// As above, of pings and requests together: as fast as they are asked for, no two come at once.
+#[tokio::test]
+async fn h13_pings_and_requests_keep_their_distance_from_each_other() {
+    let server = StreamScript::start().await;
+    let paced = Times {
+        message_gap: Duration::from_millis(100),
+        ping_every: Duration::from_millis(150),
+        ..times()
+    };
+    let begun = Mono::now();
+    let client = Client::start_with(paced, &server, keys(&["BTCUSDT"]));
+    let mut peer = server.accept().await;
+    let sets: [&[&str]; 2] = [&["BTCUSDT", "ETHUSDT"], &["BTCUSDT"]];
+    let (mut pings, mut requests) = (0, 0);
+    while pings + requests < 14 {
+        match peer.frame().await {
+            Message::Ping(_) => pings += 1,
+            Message::Text(text) => {
+                peer.accept_request(&read_request(&text)).await;
+                client.streams.set(keys(sets[requests % 2]));
+                requests += 1;
+            }
+            other => panic!("came {other:?}"),
+        }
+    }
+    let took_ms = Mono::now().ms_since(begun);
+    assert!(
+        pings > 2 && requests > 2,
+        "{pings} pings, {requests} requests"
+    );
+    assert!(took_ms >= 1_290, "{pings} and {requests} in {took_ms} ms");
+}
+
 #[tokio::test]
 async fn h14_a_replacement_carries_no_more_than_two_hundred_names() {
     let server = StreamScript::start().await;

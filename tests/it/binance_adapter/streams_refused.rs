@@ -2,7 +2,7 @@
 //! carried meanwhile.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hamacast::exchange::FeedEvent;
 use hamacast::exchange::binance::Times;
@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::client::{Client, closed_event};
 use super::script::{Asked, Peer, StreamScript, read_request};
-use super::{key, keys, times};
+use super::{key, keys, times, within};
 
 const BAD: &str = "xrpusdt@kline_1m";
 
@@ -127,7 +127,7 @@ async fn h11_what_a_replacement_is_refused_is_told_as_left() {
         told
     };
     let told = tokio::select! {
-        told = told => told,
+        told = within("an up and what has left", told) => told,
         () = delivering => unreachable!("it goes on for ever"),
     };
     let FeedEvent::Up { connection, keys } = &told[0] else {
@@ -142,4 +142,32 @@ async fn h11_what_a_replacement_is_refused_is_told_as_left() {
         keys: [key("XRPUSDT")].into(),
     };
     assert_eq!(told[1], left);
+}
+
+/// Three connections are wanted; the ban that the first meets is everybody's.
+#[tokio::test]
+async fn h30_a_ban_told_to_one_handshake_holds_every_connection_for_as_long_as_it_says() {
+    for status in [418, 429] {
+        let server = StreamScript::start().await;
+        let names: Vec<_> = (0..450).map(|n| format!("N{n}USDT")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let mut client = Client::start(&server, keys(&names));
+        server.refuse_with(status, "Retry-After: 1\r\n").await;
+        let refused = Instant::now();
+        let mut peers = Vec::new();
+        while peers.len() < 3 {
+            peers.push(server.accept_subscribed().await);
+            let after = refused.elapsed();
+            assert!(after >= Duration::from_millis(950), "{status}: {after:?}");
+        }
+        for _ in 0..3 {
+            client.expect_up().await;
+        }
+        let counts = client.streams.counts();
+        assert_eq!(
+            counts.losses.load(Ordering::Relaxed),
+            1,
+            "the one who asked"
+        );
+    }
 }

@@ -122,11 +122,26 @@ async fn what_does_not_trade_is_unknown_and_then_nothing_of_the_request_is_watch
 }
 
 #[tokio::test]
-async fn a_hub_that_does_not_know_yet_what_trades_answers_as_for_an_unknown_name() {
-    let hub = TestHub::with(&["BTCUSDT"], settings()).await;
+async fn before_it_is_known_what_trades_no_name_is_called_unknown() {
+    let hub = TestHub::start(settings()).await;
+    hub.watch(&["BTCUSDT"]).await;
     let mut client = hub.client("/ws").await;
+    for name in ["newusdt", "foousdt"] {
+        let stream = format!(r#"["{name}@signal_15m"]"#);
+        let answer = client.ask("SUBSCRIBE", &stream).await;
+        let msg = "the watch list is not loaded yet; try again in a few seconds";
+        assert_eq!(answer["error"], json!({"code": 2, "msg": msg}), "{name}");
+    }
+    let (code, _) = hub.client("/ws/foousdt@signal_15m").await.closed().await;
+    assert_eq!(code, 1013, "the same URL may be right in a moment");
+    assert_eq!(wants(&hub), ["BTCUSDT"], "nothing came of them");
+    trade(&hub, &TRADED).await;
     let answer = client.ask("SUBSCRIBE", r#"["newusdt@signal_15m"]"#).await;
-    assert_eq!(answer["error"]["code"], 2, "{answer}");
+    assert_eq!(answer["result"], json!(null), "{answer}");
+    let mut client = hub.client("/ws").await;
+    let answer = client.ask("SUBSCRIBE", r#"["foousdt@signal_15m"]"#).await;
+    let msg = "unknown symbol 'FOOUSDT'; see /api/v1/symbols";
+    assert_eq!(answer["error"], json!({"code": 2, "msg": msg}));
 }
 
 #[tokio::test]
@@ -254,6 +269,22 @@ async fn a_want_lasts_as_long_as_a_subscription_and_the_agreed_time_beyond() {
         assert!(Mono::now().ms_since(left) < PATIENCE.as_millis() as u64);
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn the_agreed_time_is_counted_from_when_the_last_subscriber_leaves() {
+    let hub = hub().await;
+    let mut client = hub.client("/ws/newusdt@signal_15m").await;
+    client.next_item().await;
+    let subscribed = Mono::now();
+    while Mono::now().ms_since(subscribed) < 20 {
+        tokio::task::yield_now().await;
+    }
+    let leaves = Mono::now();
+    client.leave().await;
+    hub.until_tables(|tables| tables.topics == 0).await;
+    let wanted = hub.store.interest().wanted(leaves.plus_ms(599_999));
+    assert!(wanted.contains(&symbol("NEWUSDT")), "{wanted:?}");
 }
 
 /// Takes items up to the `live`, then the next one.

@@ -100,11 +100,13 @@ async fn what_has_expired_and_what_nobody_understands_wants_nothing() {
     let mut add = redis::cmd("ZADD");
     add.arg(INTEREST).arg(1_000).arg("OLDUSDT:15m");
     add.arg(9e15).arg("EVERUSDT:15m");
+    add.arg(9e15).arg("NEWUSDT:15m");
     add.arg(9e15).arg("no series");
     let _: u64 = add.query_async(&mut client).await.unwrap();
     let engine = Puppet::engine(server.settings(), Fallback::Wait);
+    want(&engine, "NEWUSDT"); // told before anything is heard
     until("the engine hears it", async || {
-        wants(&engine) == ["EVERUSDT"]
+        wants(&engine) == ["EVERUSDT", "NEWUSDT"]
     })
     .await;
     let now = Mono::now();
@@ -112,7 +114,35 @@ async fn what_has_expired_and_what_nobody_understands_wants_nothing() {
     let store = Store::Redis(engine.store.clone());
     let later = store.interest().wanted(longest);
     assert!(later.is_empty(), "for ten minutes at most: {later:?}");
-    assert!(!in_redis(&server).await.contains_key("OLDUSDT:15m"));
+    let held = in_redis(&server).await;
+    assert!(!held.contains_key("OLDUSDT:15m"));
+    let left = held["NEWUSDT:15m"];
+    assert!(
+        left > 1e9,
+        "a shorter want shortens no longer one: {left} s"
+    );
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_more_series_than_redis_keeps_those_go_that_expire_first() {
+    let server = RedisServer::start().await;
+    let mut client = server.client().await;
+    let mut add = redis::cmd("ZADD");
+    add.arg(INTEREST);
+    for n in 0..8_100 {
+        let until = 9e14 + f64::from(n);
+        add.arg(until).arg(format!("N{n}USDT:15m"));
+    }
+    let _: u64 = add.query_async(&mut client).await.unwrap();
+    let engine = Puppet::engine(server.settings(), Fallback::Wait);
+    until("the bound is kept", async || {
+        in_redis(&server).await.len() == 8_000
+    })
+    .await;
+    let left = in_redis(&server).await;
+    let is_left = |name: &str| left.contains_key(name);
+    assert!(!is_left("N99USDT:15m") && is_left("N100USDT:15m"));
     engine.stop().await;
 }
 

@@ -107,6 +107,60 @@ async fn what_does_not_come_in_time_is_503_and_retry_after_and_still_wanted() {
         .await;
 }
 
+/// No name is called unknown, and none is wanted.
+async fn assert_not_loaded(room: &Room) {
+    for name in ["NEWUSDT", "FOOUSDT"] {
+        let path = format!("/api/v1/signals/{name}");
+        let detail = room.problem(&path, 503, "not-loaded").await;
+        let expected = "the watch list is not loaded yet; try again in a few seconds";
+        assert_eq!(detail, expected);
+        let answer = room.request(&path).send().await.unwrap();
+        assert_eq!(answer.headers()["retry-after"], "5");
+        let (status, body) = analyze(room, name, None).await;
+        assert_eq!((status, &body["code"]), (503, &json!(0)), "{body}");
+    }
+    assert!(room.memory.interest().wanted(Mono::now()).is_empty());
+}
+
+#[tokio::test]
+async fn before_it_is_known_what_trades_no_name_is_called_unknown() {
+    let room = Room::start_hasty(HASTY).await;
+    assert_not_loaded(&room).await;
+    room.write(vec![first_live(result("BTCUSDT", M15))]);
+    assert_not_loaded(&room).await;
+    let (status, _) = room.get("/api/v1/signals/BTCUSDT").await;
+    assert_eq!(status, 200, "it is on the list");
+    room.write(vec![tradable(&TRADED)]);
+    room.problem("/api/v1/signals/FOOUSDT", 404, "unknown-symbol")
+        .await;
+    room.problem("/api/v1/signals/NEWUSDT", 503, "no-result-yet")
+        .await;
+}
+
+#[tokio::test]
+async fn before_the_list_is_known_nothing_is_taken_to_be_outside_of_it() {
+    let room = Room::start_hasty(HASTY).await;
+    room.write(vec![tradable(&TRADED)]);
+    assert_not_loaded(&room).await;
+}
+
+#[tokio::test]
+async fn all_who_ask_wait_until_the_same_moment() {
+    let within = Duration::from_secs(2);
+    let room = room(within).await;
+    let ask = async || {
+        room.problem("/api/v1/signals/NEWUSDT", 503, "no-result-yet")
+            .await
+    };
+    ask().await;
+    let again = async {
+        for _ in 0..5 {
+            ask().await; // at once: the time of the first is over
+        }
+    };
+    assert!(tokio::time::timeout(within * 3, again).await.is_ok());
+}
+
 /// Calls `analyze-symbol`, as passed on by a proxy for a stranger if one is named.
 async fn analyze(room: &Room, symbol: &str, stranger: Option<&str>) -> (u16, Value) {
     let mut request = room
@@ -191,6 +245,8 @@ async fn a_stranger_behind_a_proxy_has_twenty_new_contracts_an_hour() {
     let (status, body) = analyze(&room, "N21USDT", Some("203.0.113.7")).await;
     assert_eq!((status, &body["code"]), (429, &json!(0)), "{body}");
     assert_eq!(ask(&names[..20]).await.0, 503, "what is wanted is free");
+    let listed = ["币安人生USDT".to_owned()];
+    assert_eq!(ask(&listed).await.0, 200, "on the list, and not here yet");
     // Who sits here is not counted, and the list has an end for him too.
     let (status, _) = room
         .get("/api/v1/signals?symbols=N20USDT,N21USDT,N22USDT,N23USDT")

@@ -273,3 +273,77 @@ async fn hello(listener: &TcpListener) -> (String, String) {
     };
     tokio::time::timeout(PATIENCE, work).await.unwrap()
 }
+
+/// What a timeline or `POST /sim/fault` tells of the proxies strikes as what the process sets, and ends with its fault.
+#[tokio::test]
+async fn faults_of_the_proxies_are_told_as_any_other_and_end_with_them() {
+    for kind in [ProxyKind::Http, ProxyKind::Socks5] {
+        let world = World::start(kind).await;
+        let url = world.url(LOGIN);
+        let cases = [
+            (
+                r#"{"kind":"proxy.auth"}"#,
+                "refuses the user or the password",
+            ),
+            (r#"{"kind":"proxy.refuse"}"#, "does not let us through"),
+            (
+                r#"{"kind":"proxy.refuse","status":502}"#,
+                "has no connection to",
+            ),
+            (r#"{"kind":"proxy.hang"}"#, "it hangs"),
+            (r#"{"kind":"proxy.drop","bytes":100}"#, ""),
+        ];
+        for (fault, says) in cases {
+            world.tell(fault);
+            let error = binance(NAME, &url).contracts().await.map(drop).unwrap_err();
+            assert!(error.to_string().contains(says), "{fault}: {error}");
+            assert_eq!(world.exchange.faults().faults[0].strikes, 1, "{fault}");
+            world.exchange.clear_faults();
+            binance(NAME, &url).contracts().await.unwrap();
+        }
+        world.tell(r#"{"kind":"proxy.refuse","count":1}"#);
+        binance(NAME, &url)
+            .server_time()
+            .await
+            .map(drop)
+            .unwrap_err();
+        binance(NAME, &url).server_time().await.unwrap();
+        world.assert_nothing_went_past_the_proxy();
+    }
+}
+
+#[tokio::test]
+async fn a_cut_told_as_a_fault_cuts_the_tunnels_that_are_open_and_no_later_ones() {
+    let world = World::start(ProxyKind::Http).await;
+    let tasks = Tasks::new();
+    let (feed, mut queue) = feed_queue();
+    let streams = binance(NAME, &world.url(LOGIN)).streams(&tasks, feed);
+    let symbol = Symbol::parse("BTCUSDT").unwrap();
+    streams.set(BTreeSet::from([SeriesKey::new(symbol, Interval::M15)]));
+    let (mut ups, mut downs) = (0, 0);
+    let story = async {
+        while ups < 2 || downs < 1 {
+            for event in queue.next_batch().await.expect("the feed goes on") {
+                if let FeedEvent::Up { .. } = event {
+                    ups += 1;
+                    if ups == 1 {
+                        world.tell(r#"{"kind":"proxy.cut"}"#);
+                    }
+                }
+                downs += i32::from(matches!(event, FeedEvent::Down { .. }));
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, story).await.unwrap();
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    for _ in 0..20 {
+        tick.tick().await;
+        binance(NAME, &world.url(LOGIN))
+            .server_time()
+            .await
+            .unwrap();
+    }
+    assert_eq!((ups, downs), (2, 1));
+    assert_eq!(world.exchange.stats().totals.ws_connections, 2);
+    world.assert_nothing_went_past_the_proxy();
+}

@@ -148,6 +148,26 @@ async fn h22_a_hole_once_is_in_the_first_answers_only() {
 }
 
 #[tokio::test]
+async fn h22_a_hole_of_answers_ends_with_its_fault() {
+    let exchange = Exchange::start(settings()).await;
+    let from = NEXT_MS - 6 * MINUTE_MS;
+    let hole = json!({
+        "kind": "candle.rest_hole", "answers": 1_000_000, "symbol": "SOLUSDT",
+        "from_ms": from, "to_ms": from + 2 * MINUTE_MS,
+    });
+    let ask = format!(
+        "/fapi/v1/klines?symbol=SOLUSDT&interval=1m&startTime={from}&endTime={}",
+        from + 4 * MINUTE_MS - 1
+    );
+    exchange.fault(&hole);
+    assert_eq!(exchange.get(&ask).await.rows().len(), 2);
+    exchange.simulator.clear_faults();
+    assert_eq!(exchange.get(&ask).await.rows().len(), 4);
+    exchange.fault(&hole);
+    assert_eq!(exchange.get(&ask).await.rows().len(), 2, "told anew");
+}
+
+#[tokio::test]
 async fn h21_without_trades_closes_still_come() {
     let exchange = Exchange::start(fast(300.0)).await;
     let mut client = exchange.subscribed(&["btcusdt@kline_1m"]).await;

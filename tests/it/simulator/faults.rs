@@ -262,6 +262,7 @@ fn every_documented_fault_can_be_told_and_every_kind_is_documented() {
         "candle",
         "universe",
         "clock",
+        "proxy",
     ] {
         let refused = Fault::parse_all(&format!(r#"{{"kind":"{group}.nothing"}}"#));
         let allowed = refused.unwrap_err().to_string();

@@ -85,6 +85,66 @@ async fn a_replay_serves_the_files_numbers_and_its_holes() {
     );
 }
 
+/// The files of the public archive have twelve columns, takers' shares among them.
+#[tokio::test]
+async fn every_column_of_an_archive_file_comes_out_as_it_went_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = (0..700).fold(String::new(), |mut text, row| {
+        let time = FIRST_MS + row * MINUTE_MS;
+        let (end, part) = (time + MINUTE_MS - 1, row % 90);
+        let _ = writeln!(
+            text,
+            "{time},5.10,6.00,5.00,5.50,10.125,{end},52.12345,17,{part}.0625,4{part:02}.54321,0"
+        );
+        text
+    });
+    std::fs::write(dir.path().join("SOLUSDT-1m.csv"), &text).unwrap();
+    let exchange = exchange(dir.path(), 600.0).await;
+    let mut stream = exchange.connect("/market/ws/solusdt@kline_1m").await;
+    let close = stream.next_close("1m").await;
+    let first = close["t"].as_i64().unwrap();
+    let rows = exchange
+        .get("/fapi/v1/klines?symbol=SOLUSDT&interval=1m&limit=601&startTime=0")
+        .await;
+    let numbers = |fields: &[&str]| -> Vec<f64> {
+        let parsed = fields.iter().map(|field| field.parse().unwrap());
+        parsed.collect()
+    };
+    for (line, row) in text.lines().zip(rows.rows()) {
+        let told: Vec<String> = row
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let told: Vec<_> = told.iter().map(|text| text.trim_matches('"')).collect();
+        let fields: Vec<_> = line.split(',').collect();
+        assert_eq!(numbers(&told), numbers(&fields), "{line}");
+    }
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(&first.to_string()));
+    let fields: Vec<_> = line.unwrap().split(',').collect();
+    let told = ["v", "q", "V", "Q"].map(|name| close[name].as_str().unwrap().to_owned());
+    let told: Vec<_> = told.iter().map(String::as_str).collect();
+    assert_eq!(
+        numbers(&told),
+        numbers(&[fields[5], fields[7], fields[9], fields[10]])
+    );
+    let hour = exchange
+        .get("/fapi/v1/klines?symbol=SOLUSDT&interval=1h&limit=1&startTime=1700002800000")
+        .await;
+    let open = hour.rows()[0][0].as_i64().unwrap();
+    let sum: f64 = text
+        .lines()
+        .map(|line| line.split(',').collect::<Vec<_>>())
+        .filter(|fields| (open..open + 60 * MINUTE_MS).contains(&fields[0].parse().unwrap()))
+        .map(|fields| fields[9].parse::<f64>().unwrap())
+        .sum();
+    let told: f64 = hour.rows()[0][9].as_str().unwrap().parse().unwrap();
+    assert!((told - sum).abs() < 1e-6, "{told} {sum}");
+}
+
 #[tokio::test]
 async fn h21_a_candle_without_trades_is_told_once_and_then_only_closes() {
     let dir = tempfile::tempdir().unwrap();

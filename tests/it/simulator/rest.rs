@@ -1,5 +1,6 @@
 //! REST of the simulated exchange: shapes, weights, errors, limits.
 
+use hamacast::market::Interval;
 use hamacast::simulator::{SimulatorSettings, WeightTable};
 
 use super::{Exchange, START_MS, settings};
@@ -252,9 +253,44 @@ async fn a_restart_with_the_same_seed_tells_the_same_truth() {
         .get("/sim/truth?symbol=BTCUSDT&interval=4h&from=0")
         .await;
     let candles = beginning.json["candles"].as_array().unwrap();
-    assert_eq!(candles.len(), 1_500);
+    assert!(candles.len() >= 5_000, "{}", candles.len());
     let first_open = candles[0][0].as_i64().unwrap();
     assert!((START_MS - first_open) / 14_400_000 >= 5_000);
+}
+
+#[tokio::test]
+async fn times_beyond_all_bounds_are_answered_and_end_nothing() {
+    let exchange = Exchange::start(settings()).await;
+    let ends = [i64::MIN, i64::MIN + 1, -1, 253_402_300_800_000, i64::MAX];
+    for interval in Interval::ALL {
+        for time in ends {
+            for query in [
+                format!("/fapi/v1/klines?limit=2&startTime={time}"),
+                format!("/fapi/v1/klines?limit=2&endTime={time}"),
+                format!("/sim/truth?from={time}&to={time}"),
+                format!("/sim/truth?from=1767225600000&to={time}"),
+            ] {
+                let path = format!("{query}&symbol=BTCUSDT&interval={interval}");
+                assert_eq!(exchange.get(&path).await.status, 200, "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_truth_is_told_whole_or_not_at_all() {
+    let exchange = Exchange::start(settings()).await;
+    let minutes = |count: i64| {
+        let to = START_MS - START_MS % 60_000 - 60_000; // the last that has closed
+        let from = to - (count - 1) * 60_000;
+        format!("/sim/truth?symbol=BTCUSDT&interval=1m&from={from}&to={to}")
+    };
+    let all = exchange.get(&minutes(100_000)).await;
+    assert_eq!(all.json["candles"].as_array().unwrap().len(), 100_000);
+    let too_many = exchange.get(&minutes(100_001)).await;
+    too_many.refused(400, -1130);
+    let says = too_many.json["msg"].as_str().unwrap();
+    assert!(says.contains("100000") && says.contains("`from`"), "{says}");
 }
 
 #[tokio::test]

@@ -76,8 +76,15 @@ async fn connect_and_run(
 }
 
 async fn connect(setup: &Setup) -> Result<Socket, Lost> {
-    let served = &setup.host.served;
+    let (served, quiet) = (&setup.host.served, &setup.host.quiet);
+    if let Err(held) = quiet.admit(Mono::now()) {
+        return Err(Lost::Quiet {
+            status: held.refusal.status,
+            again_in: held.again_in,
+        });
+    }
     if let Err(held) = served.admit(Mono::now()) {
+        quiet.unasked(Mono::now());
         return Err(Lost::Held {
             status: held.refusal.status,
             again_in: held.again_in,
@@ -86,14 +93,27 @@ async fn connect(setup: &Setup) -> Result<Socket, Lost> {
     let limit = setup.times.handshake;
     let connected = tokio::time::timeout(limit, handshake(setup)).await;
     let connected = connected.unwrap_or(Err(Lost::HandshakeTimedOut(limit)));
+    let asked = connected.as_ref().err();
+    if let Some((status, again_in)) = asked.and_then(|why| why.asks_for_quiet(&setup.times)) {
+        served.serve();
+        quiet.hold_for(status, again_in, Mono::now());
+        return Err(Lost::Limited { status, again_in });
+    }
     match &connected {
-        Err(Lost::Handshake(status)) if matches!(status.as_u16(), 403 | 451) => {
+        Err(Lost::Handshake { status, .. }) if matches!(status.as_u16(), 403 | 451) => {
+            quiet.serve();
             let status = status.as_u16();
             let again_in = served.refuse(status, "", Mono::now());
             return Err(Lost::NotServed { status, again_in });
         }
-        Ok(_) | Err(Lost::Handshake(_)) => served.serve(),
-        Err(_) => served.unanswered(),
+        Ok(_) | Err(Lost::Handshake { .. }) => {
+            quiet.serve();
+            served.serve();
+        }
+        Err(_) => {
+            quiet.unanswered();
+            served.unanswered();
+        }
     }
     connected
 }

@@ -19,6 +19,8 @@ const HABIT_SHARE: u64 = 16;
 
 /// So many contracts are not all so calm that none has a trade within seconds.
 const SEVERAL: usize = 5;
+/// Neither are these: each alone is traded several times a second.
+const LIQUID: [&str; 2] = ["BTCUSDT", "ETHUSDT"];
 
 /// When something was last heard, and how often it is.
 #[derive(Debug, Clone, Copy)]
@@ -114,11 +116,13 @@ impl Health {
         }
     }
 
-    /// How long not one candle has come since the acknowledgement of several series.
+    /// How long not one candle has come since the acknowledgement of several series, or of one that is never calm.
     pub(super) fn unheard_for(&self, now: Mono) -> Option<Duration> {
         let whole = self.whole.filter(|whole| !whole.heard)?;
         let silence = Duration::from_millis(now.ms_since(whole.last));
-        (self.series.len() >= SEVERAL).then_some(silence)
+        let is_liquid = |key: &SeriesKey| LIQUID.contains(&key.symbol.as_str());
+        let is_enough = self.series.len() >= SEVERAL || self.series.keys().any(is_liquid);
+        is_enough.then_some(silence)
     }
 
     /// A candle of `key` has come.
@@ -294,6 +298,17 @@ mod tests {
         assert_eq!(several.unheard_for(at(60)), None);
         let few = health(&["A", "B"]);
         assert_eq!(few.unheard_for(at(60)), None, "they may be calm");
+    }
+
+    #[test]
+    fn h08_one_liquid_contract_is_enough_to_notice_a_path_that_delivers_nothing() {
+        for liquid in ["BTCUSDT", "ETHUSDT"] {
+            let mut one = health(&[liquid]);
+            assert_eq!(one.unheard_for(at(5)), Some(Duration::from_secs(5)));
+            one.heard(&key(liquid), at(6));
+            assert_eq!(one.unheard_for(at(60)), None);
+        }
+        assert_eq!(health(&["ETHBTC", "XBTCUSDT"]).unheard_for(at(60)), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::{self, http::StatusCode};
 
+use super::super::rest::{BAN, BAN_MAX, retry_after};
 use super::Times;
 use crate::exchange::WayError;
 
@@ -18,11 +19,23 @@ pub(super) enum Lost {
     #[error("no connection: {0}")]
     Connect(#[source] Box<tungstenite::Error>),
     /// The handshake was answered with an HTTP status instead.
-    #[error("handshake refused with {0}")]
-    Handshake(StatusCode),
+    #[error("handshake refused with {status}")]
+    Handshake {
+        status: StatusCode,
+        /// What it said in `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// 429 or 418: this address is to be quiet for so long, all connections of it.
+    #[error(
+        "handshake refused with {status} (too many requests): all connections wait {again_in:?}"
+    )]
+    Limited { status: u16, again_in: Duration },
     /// 403 or 451.
     #[error("handshake refused with {status} (region or proxy): set PROXY_URL, or another proxy")]
     NotServed { status: u16, again_in: Duration },
+    /// Nothing was sent because of a 429 or 418 before.
+    #[error("refused with {status} before (too many requests)")]
+    Quiet { status: u16, again_in: Duration },
     /// Nothing was sent because of a 403 or 451 before.
     #[error("refused with {status} before (region or proxy): set PROXY_URL, or another proxy")]
     Held { status: u16, again_in: Duration },
@@ -55,9 +68,30 @@ pub(super) enum Lost {
 impl Lost {
     pub(super) fn connect(error: tungstenite::Error) -> Self {
         if let tungstenite::Error::Http(response) = &error {
-            return Self::Handshake(response.status());
+            return Self::Handshake {
+                status: response.status(),
+                retry_after: retry_after(response.headers()),
+            };
         }
         Self::Connect(Box::new(error))
+    }
+
+    /// A refused handshake that asks for quiet, and for how long it does.
+    pub(super) fn asks_for_quiet(&self, times: &Times) -> Option<(u16, Duration)> {
+        let Self::Handshake {
+            status,
+            retry_after,
+        } = self
+        else {
+            return None;
+        };
+        let usual = match status.as_u16() {
+            418 => BAN,
+            429 => times.reconnect.1,
+            _ => return None,
+        };
+        let quiet = retry_after.unwrap_or(usual).min(BAN_MAX);
+        Some((status.as_u16(), quiet))
     }
 
     /// The close code, when one was sent.
@@ -66,9 +100,11 @@ impl Lost {
             Self::Closed { code, .. } => *code,
             Self::NoWay(_)
             | Self::NotServed { .. }
+            | Self::Limited { .. }
+            | Self::Quiet { .. }
             | Self::Held { .. }
             | Self::Connect(_)
-            | Self::Handshake(_)
+            | Self::Handshake { .. }
             | Self::HandshakeTimedOut(_)
             | Self::Broken(_)
             | Self::Silent(_)
@@ -85,9 +121,11 @@ impl Lost {
             Self::Silent(silence) | Self::Deaf(silence) => *silence,
             Self::NoWay(_)
             | Self::NotServed { .. }
+            | Self::Limited { .. }
+            | Self::Quiet { .. }
             | Self::Held { .. }
             | Self::Connect(_)
-            | Self::Handshake(_)
+            | Self::Handshake { .. }
             | Self::HandshakeTimedOut(_)
             | Self::Closed { .. }
             | Self::Broken(_)
@@ -104,7 +142,10 @@ impl Lost {
 
     /// Whether nothing was tried, since a refusal stands.
     pub(super) fn is_held(&self) -> bool {
-        matches!(self, Self::Held { .. } | Self::NoWay(WayError::Held { .. }))
+        matches!(
+            self,
+            Self::Held { .. } | Self::Quiet { .. } | Self::NoWay(WayError::Held { .. })
+        )
     }
 
     /// Whether candles did not come, though all else was well.
@@ -119,16 +160,18 @@ impl Lost {
         }
         match self {
             Self::NotServed { again_in, .. }
+            | Self::Limited { again_in, .. }
+            | Self::Quiet { again_in, .. }
             | Self::Held { again_in, .. }
             | Self::NoWay(WayError::Held { again_in, .. }) => *again_in,
-            // 429, 418: asking again soon changes nothing and may be punished (hazard 31).
-            Self::Handshake(status) if status.is_client_error() => times.reconnect.1,
+            // Asking again soon changes nothing and may be punished.
+            Self::Handshake { status, .. } if status.is_client_error() => times.reconnect.1,
             // A password the proxy refuses is not to be tried every second.
             Self::NoWay(WayError::Proxy { fault, .. }) if fault.needs_a_person() => {
                 times.after_refusal
             }
             Self::NoWay(_)
-            | Self::Handshake(_)
+            | Self::Handshake { .. }
             | Self::Connect(_)
             | Self::HandshakeTimedOut(_)
             | Self::Closed { .. }
@@ -166,11 +209,46 @@ mod tests {
         }
         let policy = closed(Some(1008));
         assert!(policy.is_our_fault() && policy.least_wait(&times) == times.after_policy);
-        for status in [403, 418, 429, 451] {
-            let refused = Lost::Handshake(StatusCode::from_u16(status).unwrap());
+        for status in [400, 403, 451] {
+            let refused = refused(status, None);
             assert_eq!(refused.least_wait(&times), times.reconnect.1, "{status}");
         }
-        let overloaded = Lost::Handshake(StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(overloaded.least_wait(&times), Duration::ZERO);
+        assert_eq!(refused(503, None).least_wait(&times), Duration::ZERO);
+    }
+
+    fn refused(status: u16, retry_after: Option<Duration>) -> Lost {
+        Lost::Handshake {
+            status: StatusCode::from_u16(status).unwrap(),
+            retry_after,
+        }
+    }
+
+    #[test]
+    fn h30_a_refused_handshake_asks_for_as_much_quiet_as_it_says_and_a_ban_for_two_minutes() {
+        let times = Times::default();
+        let secs = Duration::from_secs;
+        for (status, said, quiet) in [
+            (418, Some(secs(600)), Some(secs(600))),
+            (418, None, Some(secs(120))),
+            (429, Some(secs(5)), Some(secs(5))),
+            (429, None, Some(times.reconnect.1)),
+            (418, Some(secs(4_000_000)), Some(BAN_MAX)),
+            (403, Some(secs(9)), None),
+            (503, Some(secs(9)), None),
+        ] {
+            let asked = refused(status, said).asks_for_quiet(&times);
+            assert_eq!(
+                asked,
+                quiet.map(|quiet| (status, quiet)),
+                "{status} {said:?}"
+            );
+        }
+        let mut answer = tungstenite::http::Response::new(None);
+        *answer.status_mut() = StatusCode::IM_A_TEAPOT;
+        answer
+            .headers_mut()
+            .insert("retry-after", "7".parse().unwrap());
+        let lost = Lost::connect(tungstenite::Error::Http(Box::new(answer)));
+        assert_eq!(lost.asks_for_quiet(&times), Some((418, secs(7))));
     }
 }

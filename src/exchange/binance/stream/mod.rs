@@ -45,6 +45,8 @@ pub(super) struct Host {
     pub(super) way: Arc<Way>,
     pub(super) tls: Arc<rustls::ClientConfig>,
     pub(super) served: Served,
+    /// 429 and 418 to handshakes: who is told to be quiet is told so for all (hazard 30).
+    pub(super) quiet: Served,
 }
 
 /// What all connections share.

@@ -272,17 +272,22 @@ impl Session {
         let _place_may_be_gone = self.terms.reports.send((self.terms.id, news)).await;
     }
 
-    /// Says what is due: a request, else a ping.
+    /// Says what is due: a ping, which is rare, else a request.
     async fn speak(&mut self, now: Mono) -> Step {
-        if let Some(text) = self.subscriptions.next_request(now) {
-            return self.send(Frame::text(text)).await;
-        }
-        if now >= self.ping_at {
+        if now >= self.ping_due() {
             self.ping_at = now.plus_ms(whole_ms(self.setup.times.ping_every));
             self.subscriptions.spoke(now);
             return self.send(Frame::Ping(Bytes::new())).await;
         }
-        Ok(())
+        match self.subscriptions.next_request(now) {
+            Some(text) => self.send(Frame::text(text)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A ping keeps its distance as every other message.
+    fn ping_due(&self) -> Mono {
+        self.ping_at.max(self.subscriptions.speak_at())
     }
 
     async fn send(&mut self, frame: Frame) -> Step {
@@ -296,7 +301,7 @@ impl Session {
 
     fn wake_at(&self) -> Mono {
         let dead_at = self.heard.plus_ms(whole_ms(self.setup.times.silence));
-        let due = dead_at.min(self.ping_at).min(self.look_at);
+        let due = dead_at.min(self.ping_due()).min(self.look_at);
         self.subscriptions.look_at().map_or(due, |at| at.min(due))
     }
 

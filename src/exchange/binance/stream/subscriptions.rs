@@ -230,6 +230,11 @@ impl Subscriptions {
         }
     }
 
+    /// Nothing of any kind is said before.
+    pub(super) fn speak_at(&self) -> Mono {
+        self.speak_at
+    }
+
     /// When to look again, if nothing else happens.
     pub(super) fn look_at(&self) -> Option<Mono> {
         match &self.under_way {
@@ -374,7 +379,9 @@ mod tests {
     fn refusing(subs: &mut Subscriptions, bad: &[&str], from_ms: u64) -> (Vec<SetAside>, usize) {
         let (mut aside, mut asked) = (Vec::new(), 0);
         let mut now = from_ms;
-        while let Some(text) = subs.next_request(Mono::from_ms(now)) {
+        while asked < 1_000
+            && let Some(text) = subs.next_request(Mono::from_ms(now))
+        {
             asked += 1;
             now += 250;
             let is_bad = |name: &&str| text.contains(&format!("\"{name}@"));

@@ -237,6 +237,22 @@ async fn h17_a_close_comes_after_the_next_candles() {
     heard.strikes(1);
 }
 
+/// With neither share nor count all are struck: none may wait for one that is not.
+#[tokio::test]
+async fn h17_when_every_close_is_struck_they_come_in_swapped_pairs_and_none_is_lost() {
+    let heard = hear(json!({"kind": "stream.out_of_order"})).await;
+    assert_eq!(heard.lost(), BTreeSet::new());
+    let first = *heard.closing().first().unwrap();
+    let mut expected = opens(&heard.plain);
+    let at = expected.iter().position(|open| *open == first).unwrap();
+    for pair in expected[at..at + heard.closing().len()].chunks_exact_mut(2) {
+        pair.swap(0, 1);
+    }
+    let heard_opens = opens(&heard.struck);
+    let common = heard_opens.len().min(expected.len());
+    assert_eq!(heard_opens[..common], expected[..common]);
+}
+
 #[tokio::test]
 async fn h05_candles_are_not_on_the_stream_at_all() {
     let heard = hear(json!({"kind": "stream.jump"})).await;

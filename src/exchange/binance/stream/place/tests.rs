@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+use futures::FutureExt;
+
 use super::*;
 use crate::clock::ExchangeClock;
 use crate::exchange::binance::stream::Host;
@@ -26,6 +28,7 @@ fn place_and_feed() -> (Place, FeedQueue) {
             target: stream_target("ws://127.0.0.1:9").unwrap(),
             way: Arc::new(Way::Straight),
             served: Served::new(Side::Streams, "127.0.0.1".to_owned(), times.after_refusal),
+            quiet: Served::new(Side::Streams, "127.0.0.1".to_owned(), times.after_refusal),
             tls: Arc::new(tls::client_config().unwrap()),
         }),
         times,
@@ -189,8 +192,8 @@ fn h11_age_is_added_up_at_the_exchanges_speed() {
     assert!(age.is_reached(Mono::from_ms(12), 600.0));
 }
 
-#[tokio::test]
-async fn h11_the_loss_of_one_that_died_while_it_took_over_is_told() {
+#[test]
+fn h11_the_loss_of_one_that_died_while_it_took_over_is_told() {
     let (mut place, mut feed) = place_and_feed();
     place.carrier = Some(life(1, Role::Carrying));
     place.successor = Some(life(2, Role::Proving));
@@ -204,7 +207,8 @@ async fn h11_the_loss_of_one_that_died_while_it_took_over_is_told() {
     });
     let _ = place.hear(ConnectionId::new(2), died, Mono::default());
     let connection = ConnectionId::new(2);
-    let told = feed.next_batch().await.unwrap();
+    let told = feed.next_batch().now_or_never().flatten();
+    let told = told.expect("something is told");
     let up = FeedEvent::Up {
         connection,
         keys: Arc::clone(&keys),
@@ -228,4 +232,12 @@ fn a_try_that_is_held_back_is_no_loss() {
     assert!(wait >= 7_000 && losses(&place) == 0, "{wait}");
     lose(&mut place, Lost::NotServed { status, again_in }, false);
     assert_eq!(losses(&place), 1);
+}
+
+#[test]
+fn connections_are_opened_one_after_the_other_a_second_apart() {
+    let place = place();
+    let turn = |ms| place.setup.connect_turn(Mono::from_ms(ms)).as_millis();
+    assert_eq!([turn(10), turn(10), turn(510)], [0, 1_000, 1_500]);
+    assert_eq!(turn(60_000), 0);
 }
