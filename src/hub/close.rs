@@ -45,7 +45,7 @@ pub(super) enum CloseReason {
         /// Age of the oldest unsent change.
         oldest_ms: u64,
     },
-    /// A replay was taken so slowly that the log no longer has the next change.
+    /// A replay was taken so slowly, or this server was away for so long, that the log no longer has the next change.
     #[error("slow: the log has gone past what was taken")]
     Outrun,
 }

@@ -96,15 +96,25 @@ impl Shard {
                 Plan::Anew("ahead")
             };
         }
-        let newest = topics.iter().map(|topic| self.world.last_change_of(topic));
-        if newest.max().unwrap_or(Seq::NONE) <= since.seq {
+        if since.seq == self.world.head() {
             return Plan::Replay(0);
         }
         match self.count_missed(topics, since.seq, until) {
-            None => Plan::Anew("too_old"),
             Some(missed) if missed > self.settings.limits.replay_max => Plan::Anew("too_many"),
             Some(missed) => Plan::Replay(missed),
+            None if self.is_quiet_since(topics, since.seq, until) => Plan::Replay(0),
+            None => Plan::Anew("too_old"),
         }
+    }
+
+    /// Whether nothing changed after `since`, of which the log no longer has all: what is left of it says so, and of what
+    /// is trimmed the results do. They alone are not enough, since a series may have left.
+    fn is_quiet_since(&self, topics: &[Topic], since: Seq, until: Seq) -> bool {
+        let newest = topics.iter().map(|topic| self.world.last_change_of(topic));
+        let kept_from = self.store.published().kept_from;
+        let before_kept = Seq::new(kept_from.get().saturating_sub(1));
+        newest.max().is_none_or(|newest| newest <= since)
+            && self.count_missed(topics, before_kept, until) == Some(0)
     }
 
     /// Whether a cursor we do not know is unknown to the log too: another process writes it, and a reader that comes from

@@ -169,6 +169,11 @@ impl Shard {
 
     fn take_in(&mut self, batch: &Batch, news: &mut News) {
         if batch.epoch == *self.world.epoch() {
+            if batch.skips(self.world.head()) {
+                self.flush(&std::mem::take(news));
+                self.send_away_who_would_miss();
+                self.world.forget_recent();
+            }
             self.world.apply(batch, news);
             self.note_left(batch, news);
             return;
@@ -177,6 +182,24 @@ impl Shard {
         self.world.apply(batch, news);
         news.events.retain(|event| !event.is_numbered()); // the snapshots show them
         self.reset_all(batch.reset);
+    }
+
+    /// Changes were trimmed before this process read them: whoever reads changes comes back with the cursor he has, and is
+    /// told then what he has missed.
+    fn send_away_who_would_miss(&mut self) {
+        let reads_changes = |session: &Session| {
+            let topics = session.topics.iter();
+            let mut topics = topics.filter_map(|topic| self.topics.entry(*topic));
+            session.replay.is_some() || topics.any(|entry| entry.topic.is_numbered())
+        };
+        let all = self.sessions.iter();
+        let readers: Vec<SessionId> = all
+            .filter(|(_, session)| reads_changes(session))
+            .map(|(id, _)| id)
+            .collect();
+        for id in readers {
+            self.close(id, &CloseReason::Outrun);
+        }
     }
 
     fn hear_all(&mut self, first: Word, words: &mut mpsc::Receiver<Word>) {

@@ -233,6 +233,11 @@ impl World {
         })
     }
 
+    /// The next batch does not go on from here: what is in memory must not be taken for all there is up to the head.
+    pub(super) fn forget_recent(&mut self) {
+        self.recent.clear();
+    }
+
     /// Takes a batch in. What its readers must hear of is added to `news`.
     pub(super) fn apply(&mut self, batch: &Batch, news: &mut News) {
         self.version += 1;

@@ -199,3 +199,20 @@ pub struct Batch {
     /// What happened, in the order readers must see it.
     pub items: Vec<Item>,
 }
+
+impl Batch {
+    /// Whether changes are missing between `head`, in the same epoch, and this batch: the log was trimmed before they were
+    /// read.
+    pub(crate) fn skips(&self, head: Seq) -> bool {
+        let changes = self.items.iter().filter_map(|item| match item {
+            Item::Change(change) => Some(change.seq),
+            Item::Result { .. }
+            | Item::Ended(_)
+            | Item::Symbols { .. }
+            | Item::Tradable(_)
+            | Item::Status(_) => None,
+        });
+        let new = changes.filter(|seq| *seq > head).count() as u64;
+        head.get() + new < self.head.get()
+    }
+}

@@ -10,6 +10,7 @@ use super::burst::Burst;
 use super::interest::Interest;
 use super::log::{ChangeFilter, ChangeLog, ChangesPage, Gone};
 use super::published::Published;
+use crate::market::SeriesKey;
 use crate::signal::{Epoch, Seq, StoreState};
 
 /// Results, log and published state of one process.
@@ -109,6 +110,11 @@ impl MemoryStore {
         }
         items.extend(burst.rest);
         self.publish(&mut inner, ResetReason::LogLost, items)
+    }
+
+    /// Whether a result with this last change is not older than what the log says of the series.
+    pub(super) fn takes(&self, key: &SeriesKey, change_seq: Seq) -> bool {
+        change_seq >= self.inner().log.ledger.last_of(key).0
     }
 
     /// What readers were told of every series that has been live in this epoch.

@@ -17,14 +17,33 @@ pub(super) struct Loaded {
     pub(super) epoch: Epoch,
     /// The changes still kept, oldest first.
     pub(super) changes: Vec<Arc<Change>>,
-    /// Every watched series: number of its last change, and up to where the log is complete.
-    pub(super) series: BTreeMap<SeriesKey, (Seq, Option<Base>)>,
+    /// Every watched series.
+    pub(super) series: BTreeMap<SeriesKey, Account>,
     /// The newest results that could be had.
     pub(super) results: Vec<SignalResult>,
     /// Every perpetual the exchange trades; empty: not known.
     pub(super) tradable: BTreeSet<Symbol>,
     /// When this was read, by the exchange's clock.
     pub(super) at: TimeMs,
+}
+
+/// What is kept of a series beside the log.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    /// None: nothing was kept of it yet.
+    pub(super) status: Option<SeriesStatus>,
+    /// Number of its last change.
+    pub(super) last: Seq,
+    /// Up to where the log is complete.
+    pub(super) base: Option<Base>,
+}
+
+impl Account {
+    /// How a result stands that is not the one the status was kept with: no longer so live.
+    fn status_of(&self, result: &SignalResult) -> SeriesStatus {
+        let kept = self.status.filter(|kept| *kept != SeriesStatus::Live);
+        kept.unwrap_or(result.status)
+    }
 }
 
 /// What was heard since the last time.
@@ -89,12 +108,16 @@ impl MemoryStore {
         let mut inner = self.inner();
         inner.log.begin_again(Ledger::new(loaded.epoch));
         let held = self.published();
-        let known = |key: &SeriesKey| match held.results.get(key) {
-            Some(result) => result.without_change(),
-            None => SignalResult::warming(key, loaded.at),
+        // No result of these may be kept any more: of a series that stopped it expires.
+        let known = |(key, account): (&SeriesKey, &Account)| {
+            let result = match held.results.get(key) {
+                Some(result) => result.without_change(),
+                None => SignalResult::warming(key, loaded.at),
+            };
+            let status = account.status_of(&result);
+            (key.clone(), SignalResult { status, ..result })
         };
-        let keys = loaded.series.keys();
-        let mut results: BTreeMap<_, _> = keys.map(|key| (key.clone(), known(key))).collect();
+        let mut results: BTreeMap<_, _> = loaded.series.iter().map(known).collect();
         for result in loaded.results {
             results.insert(result.key(), result);
         }
@@ -105,8 +128,12 @@ impl MemoryStore {
             }
         }
         // A series that left and came back has a newer base than its last change.
-        for (key, (last, base)) in &loaded.series {
-            inner.log.ledger.restore(key, *last, *base);
+        for (key, account) in &loaded.series {
+            let (last, base) = (account.last, account.base);
+            inner.log.ledger.restore(key, last, base);
+            if let Some(result) = results.get_mut(key) {
+                result.change_seq = result.change_seq.max(last); // what is trimmed shows in no result
+            }
         }
         if loaded.series.is_empty() {
             // The numbering has just begun: what is watched is still what was watched, and so are its results.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::mirror::Loaded;
+use super::mirror::{Account, Loaded};
 use super::{Base, Batch, ChangeFilter, Item, MemoryStore, Occasion, ResetReason, Store, Write};
 use crate::market::{Interval, OpenTime, SeriesKey, SeriesStatus, Symbol, TimeMs};
 use crate::signal::{
@@ -95,9 +95,16 @@ fn a_loaded_series_whose_beginning_no_change_tells_has_begun() {
     let bases = [began("A", 5), began("B", 9), began("C", 2)];
     let mut series: BTreeMap<_, _> = bases
         .into_iter()
-        .map(|(key, base)| (key, (Seq::NONE, Some(base))))
+        .map(|(key, base)| {
+            let base = Some(base);
+            let account = Account {
+                base,
+                ..Account::default()
+            };
+            (key, account)
+        })
         .collect();
-    series.insert(key("D"), (Seq::NONE, None));
+    series.insert(key("D"), Account::default());
     let loaded = Loaded {
         epoch: written.epoch,
         changes: changes.collect(),
@@ -114,6 +121,47 @@ fn a_loaded_series_whose_beginning_no_change_tells_has_begun() {
         (*occasion == Occasion::FirstLive).then(|| result.symbol.as_str())
     });
     assert_eq!(began.collect::<Vec<_>>(), ["B", "C"]);
+}
+
+#[test]
+fn a_loaded_series_without_a_result_stands_as_it_was_kept() {
+    let writer = MemoryStore::new(100);
+    let written = writer.write(vec![change("A", 5), change("B", 5)]);
+    let of_b = written.items.iter().filter_map(|item| match item {
+        Item::Change(change) => (change.seq == Seq::new(2)).then(|| change.clone()),
+        Item::Result { .. }
+        | Item::Ended(_)
+        | Item::Symbols { .. }
+        | Item::Tradable(_)
+        | Item::Status(_) => None,
+    });
+    let kept = |status, last| Account {
+        status: Some(status),
+        last: Seq::new(last),
+        base: None,
+    };
+    let series = [
+        (key("A"), kept(SeriesStatus::Stopped, 1)),
+        (key("B"), kept(SeriesStatus::Live, 2)),
+    ];
+    let loaded = Loaded {
+        epoch: written.epoch.clone(),
+        changes: of_b.collect(), // the first is trimmed
+        series: BTreeMap::from(series),
+        results: Vec::new(),
+        tradable: BTreeSet::new(),
+        at: TimeMs::new(0),
+    };
+    let store = MemoryStore::new(100);
+    store.load(loaded, ResetReason::LogLost);
+    let published = store.published();
+    let of = |symbol| {
+        let result = &published.results[&key(symbol)];
+        (result.status, result.recommendation, result.change_seq)
+    };
+    assert_eq!(of("A"), (SeriesStatus::Stopped, None, Seq::new(1)));
+    let buy = Some(Recommendation::Buy);
+    assert_eq!(of("B"), (SeriesStatus::Warming, buy, Seq::new(2)));
 }
 
 #[test]

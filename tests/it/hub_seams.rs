@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use hamacast::market::{Interval, Symbol};
 use hamacast::signal::{FeedState, Seq};
-use hamacast::store::{Batch, ChangeFilter, MemoryStore, Store, Write};
+use hamacast::store::{Batch, ChangeFilter, Item, MemoryStore, Store, Write};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::hub::{Client, TestHub, change, data, feed, items, price, result, settings};
+use crate::support::fixtures::tradable;
+use crate::support::hub::{
+    Client, PATIENCE, TestHub, change, data, feed, items, price, result, settings, update,
+};
 
 const PAIR: [&str; 2] = ["BTCUSDT", "ETHUSDT"];
+const ALL: &str = r#"["!signal_15m@arr"]"#;
 
 fn epoch(hub: &TestHub) -> String {
     hub.store.published().epoch.to_string()
@@ -315,4 +319,92 @@ async fn a_cursor_the_log_never_reaches_is_given_up_and_the_other_streams_go_on(
         "BTCUSDT was not subscribed"
     );
     client.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn a_resume_misses_no_change_of_a_series_that_had_left_when_the_hub_began() {
+    let store = Store::memory();
+    let all = ["BTCUSDT", "ETHUSDT", "XRPUSDT"];
+    let first = all.map(|name| update(result(name, Interval::M15)));
+    for writes in [
+        first.into_iter().chain([tradable(&all)]).collect(),
+        vec![change("BTCUSDT", 1), price("BTCUSDT", 2.0)],
+        vec![change("XRPUSDT", 1)],
+        vec![Write::Symbols {
+            added: Vec::new(),
+            removed: vec![Symbol::parse("XRPUSDT").unwrap()],
+        }],
+    ] {
+        store.view().write(writes);
+    }
+    let hub = TestHub::start_on(settings(), store).await;
+    let mut client = hub.client("/ws").await;
+    let answer = client.resume(ALL, &epoch(&hub), 1).await;
+    let told = json!({"resumed": true, "replayed": 1, "epoch": epoch(&hub), "seq": 2});
+    assert_eq!(answer["result"], told);
+    let missed = items(&client.next_item().await);
+    assert_eq!(
+        (&missed[0]["seq"], &missed[0]["symbol"]),
+        (&json!(2), &json!("XRPUSDT"))
+    );
+}
+
+#[tokio::test]
+async fn who_reads_signals_at_a_hub_that_missed_some_is_sent_away_and_told_on_return() {
+    let store = Store::Memory(Arc::new(MemoryStore::new(3)));
+    let hub = TestHub::start_on(settings(), store).await;
+    hub.write(vec![tradable(&PAIR)]).await;
+    hub.watch(&PAIR).await;
+    hub.write(vec![change("ETHUSDT", 1), price("ETHUSDT", 2.0)])
+        .await;
+    hub.write(vec![change("BTCUSDT", 1), change("BTCUSDT", 2)])
+        .await;
+    let mut ahead = hub.client("/ws").await;
+    while ahead.ask("PING", "[]").await["result"]["seq"] != 3 {}
+    let mut signals = Vec::new();
+    for path in ["/ws/btcusdt@signal_15m", "/ws/!signal_15m@arr"] {
+        let mut client = hub.client(path).await;
+        while items(&client.next_item().await)[0]["type"] != "live" {}
+        signals.push(client);
+    }
+    let mut results = hub.client("/ws/btcusdt@hama_15m").await;
+    for _ in 0..2 {
+        results.next_item().await;
+    }
+    // The log goes on to 10 and keeps three; the hub reads it anew.
+    let missed = (3..=9).map(|n| change("BTCUSDT", n));
+    let mut batch = numbered(&hub, missed.chain([price("BTCUSDT", 7.0)]).collect());
+    batch.items.retain(|item| !matches!(item, Item::Change(_)));
+    subscribe_since(&mut ahead, "btcusdt@signal_15m", &epoch(&hub), 10).await;
+    held(&hub).await;
+    signals.push(ahead);
+    hub.push(batch).await;
+    for mut client in signals {
+        let closed = tokio::time::timeout(PATIENCE, client.closed()).await;
+        let (code, reason) = closed.expect("a goodbye within 20 s");
+        assert_eq!(code, 4008, "{reason}");
+    }
+    assert_eq!(results.next_item().await["price"], 7.0, "the others go on");
+    let btc = r#"["btcusdt@signal_15m"]"#;
+    for (names, since, told) in [
+        (btc, 2, json!("too_old")),
+        (ALL, 3, json!("too_old")),
+        (r#"["ethusdt@signal_15m"]"#, 3, json!(0)),
+        (btc, 7, json!(3)),
+        (btc, 9, json!(1)),
+    ] {
+        let mut client = hub.client("/ws").await;
+        let answer = client.resume(names, &epoch(&hub), since).await;
+        let result = &answer["result"];
+        let seen = result.get("reason").unwrap_or(&result["replayed"]);
+        assert_eq!(seen, &told, "{names} since {since}: {answer}");
+        client.leave().await;
+    }
+    hub.write(vec![change("BTCUSDT", 10)]).await;
+    let mut client = hub.client("/ws").await;
+    while client.ask("PING", "[]").await["result"]["seq"] != 11 {}
+    let answer = client.resume(btc, &epoch(&hub), 7).await;
+    assert_eq!(answer["result"]["reason"], "too_old", "{answer}");
+    let answer = hub.client("/ws").await.resume(btc, &epoch(&hub), 9).await;
+    assert_eq!(answer["result"]["replayed"], 2, "{answer}");
 }

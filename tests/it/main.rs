@@ -34,6 +34,7 @@ mod openapi;
 mod proxies;
 mod redis_away;
 mod redis_cache;
+mod redis_faults;
 mod redis_handover;
 mod redis_hubs;
 mod redis_lease;

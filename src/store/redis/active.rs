@@ -209,6 +209,7 @@ impl Active {
     pub(super) async fn beat(
         &self,
         link: &mut CommandLink,
+        settings: &RedisSettings,
         time: TimeMs,
         leaving: bool,
     ) -> Result<(), Setback> {
@@ -224,6 +225,7 @@ impl Active {
                 ..status
             }),
             universe: self.universe,
+            db: Some(settings.db()),
         };
         let json = serde_json::to_string(&beat).unwrap_or_default();
         link.publish(keys::BEAT, &json).await?;
@@ -384,6 +386,7 @@ mod tests {
             ttl_ms: 300_000,
             interval_ms: 250,
             primary: Interval::M15,
+            db: 0,
         };
         let entry = SeriesEntry {
             status: SeriesStatus::Live,
@@ -395,7 +398,7 @@ mod tests {
         Active::new(
             grant,
             ledger,
-            Cache::new(settings, 2),
+            Cache::new(settings, 2, Arc::default()),
             BTreeMap::from(series),
             at(10_000),
         )

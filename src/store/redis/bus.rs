@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::answers::Answers;
 use super::connect::{Message, PubSubLink};
 use super::keys;
-use super::wire::{Beat, Rev, read_result};
+use super::wire::{Beat, Rev, is_of, read_published};
 use crate::market::SeriesKey;
 use crate::signal::SignalResult;
 
@@ -27,13 +27,23 @@ pub(super) struct Waiting {
 }
 
 /// The meeting point of the draining task and the one that works.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Bus {
     waiting: Mutex<Waiting>,
     pub(super) news: Notify,
+    db: i64,
 }
 
 impl Bus {
+    /// Hears what is said of this database.
+    pub(super) fn new(db: i64) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            news: Notify::new(),
+            db,
+        }
+    }
+
     /// What has come since the last time.
     pub(super) fn take(&self) -> Waiting {
         std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
@@ -70,6 +80,7 @@ impl Bus {
     fn sort(&self, message: &Message, answers: &Answers) {
         if message.channel == keys::BEAT {
             match serde_json::from_slice::<Beat>(&message.payload) {
+                Ok(beat) if !is_of(beat.db, self.db) => {}
                 Ok(beat) => self.put(|waiting| waiting.beat = Some(beat)),
                 Err(error) => tracing::debug!(%error, "a beat that cannot be read"),
             }
@@ -81,8 +92,9 @@ impl Bus {
     }
 
     fn update(&self, json: &[u8]) {
-        match read_result(json) {
-            Ok((rev, result)) => self.put(|waiting| {
+        match read_published(json, self.db) {
+            Ok(None) => {}
+            Ok(Some((rev, result))) => self.put(|waiting| {
                 let key = result.key();
                 let is_newer = waiting
                     .results

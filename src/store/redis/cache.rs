@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::keys;
 use super::wire::{Rev, result_json};
@@ -33,6 +34,8 @@ pub(super) struct CacheSettings {
     pub(super) interval_ms: u64,
     /// The interval whose results are also kept in the compatible form.
     pub(super) primary: Interval,
+    /// Number of the database: said in what is published, which every database of the server hears.
+    pub(super) db: i64,
 }
 
 /// What is kept of one series.
@@ -54,7 +57,8 @@ struct Slot {
 pub(super) struct Cache {
     settings: CacheSettings,
     term: u64,
-    counter: u64,
+    /// Of the whole process: the role may be taken anew under the same term, and its results must be the newer.
+    revs: Arc<AtomicU64>,
     slots: BTreeMap<SeriesKey, Slot>,
     queue: BTreeSet<(Mono, SeriesKey)>,
     technical: BTreeMap<Symbol, Technical>,
@@ -63,11 +67,11 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    pub(super) fn new(settings: CacheSettings, term: u64) -> Self {
+    pub(super) fn new(settings: CacheSettings, term: u64, revs: Arc<AtomicU64>) -> Self {
         Self {
             settings,
             term,
-            counter: 0,
+            revs,
             slots: BTreeMap::new(),
             queue: BTreeSet::new(),
             technical: BTreeMap::new(),
@@ -163,11 +167,10 @@ impl Cache {
         };
         let is_news = std::mem::take(&mut slot.unwritten);
         if is_news {
-            self.counter += 1;
-            let rev = Rev(self.term, self.counter);
+            let rev = Rev(self.term, self.revs.fetch_add(1, Ordering::Relaxed) + 1);
             let result = Arc::make_mut(&mut slot.result);
             (result.change_seq, result.changed_at) = ledger.last_of(key);
-            match result_json(&slot.result, rev) {
+            match result_json(&slot.result, rev, self.settings.db) {
                 Ok(json) => slot.json = json.into(),
                 Err(error) => {
                     tracing::error!(series = %key, %error, "a result cannot be written as JSON");

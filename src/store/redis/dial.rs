@@ -16,7 +16,7 @@ use super::settings::RedisSettings;
 use super::wire::{Rev, WatchedSeries, read_result};
 use crate::market::{SeriesKey, TimeMs};
 use crate::signal::{Change, ChangeId, Epoch, Seq, SignalResult};
-use crate::store::mirror::Loaded;
+use crate::store::mirror::{Account, Loaded};
 use crate::tasks::Tasks;
 
 /// Results asked for in one MGET.
@@ -104,7 +104,7 @@ impl Dialer {
             &[keys::BEAT, self.answers.channel()],
         )
         .await?;
-        let bus = Arc::new(Bus::default());
+        let bus = Arc::new(Bus::new(self.settings.db()));
         let drain = bus
             .clone()
             .drain(bus_link, self.answers.clone(), stop.clone());
@@ -199,17 +199,26 @@ async fn read_log(
         });
         if same == held.id {
             let after = EntryId::before(held.seq.next());
-            return Ok(Log::Same(read_all(link, after).await?));
-        }
-        if there.is_some() {
+            let changes = read_all(link, after).await?;
+            // Before the first change there is no entry whose absence would tell that more are gone.
+            let goes_on = |first: &Arc<Change>| first.seq == held.seq.next();
+            if changes.first().is_none_or(goes_on) {
+                return Ok(Log::Same(changes));
+            }
+        } else if there.is_some() {
             return Ok(Log::TailLost { tail: tail.seq });
         }
         // Trimmed meanwhile: we were away for more changes than are kept.
     }
     let changes = read_all(link, EntryId::Start).await?;
-    let series = series
-        .iter()
-        .map(|(key, entry)| (key.clone(), (entry.change_seq, entry.base)));
+    let series = series.iter().map(|(key, entry)| {
+        let account = Account {
+            status: Some(entry.status),
+            last: entry.change_seq,
+            base: entry.base,
+        };
+        (key.clone(), account)
+    });
     Ok(Log::Anew(Loaded {
         epoch: tail.epoch,
         changes,

@@ -91,7 +91,9 @@ pub(super) struct Follower {
     pub(super) held: Option<Position>,
     pub(super) revs: BTreeMap<SeriesKey, Rev>,
     /// Results that know of a change the log has not brought yet.
-    early: BTreeMap<SeriesKey, SignalResult>,
+    early: BTreeMap<SeriesKey, (Rev, SignalResult)>,
+    /// Revisions of results that are handed to the view in this step.
+    offered: BTreeMap<SeriesKey, Rev>,
     pub(super) beat_at: Mono,
     pub(super) dialed_at: Mono,
     pub(super) lost_at: Option<Mono>,
@@ -134,6 +136,7 @@ impl Follower {
             held: None,
             revs: BTreeMap::new(),
             early: BTreeMap::new(),
+            offered: BTreeMap::new(),
             beat_at: now,
             dialed_at: now,
             lost_at: Some(now),
@@ -245,9 +248,8 @@ impl Follower {
                     Ok(dialed) if generation != self.generation => drop(dialed),
                     Ok(dialed) => self.take_dialed(dialed).await,
                     Err(error) => {
-                        if !self.shared.health().is_told {
+                        if self.is_first_trouble() {
                             tracing::warn!(%error, "redis cannot be read; trying on");
-                            self.shared.change_health(|health| health.is_told = true);
                         }
                         self.redial_later();
                     }
@@ -261,9 +263,24 @@ impl Follower {
         }
     }
 
+    /// Whether nothing was logged yet since Redis was last read: one line for one trouble.
+    fn is_first_trouble(&self) -> bool {
+        let is_first = !self.shared.health().is_told;
+        self.shared.change_health(|health| health.is_told = true);
+        is_first
+    }
+
     async fn take_dialed(&mut self, dialed: Dialed) {
         let batch = match dialed.log {
-            Log::Missing => return self.redial_later(),
+            Log::Missing => {
+                if self.held.is_some() {
+                    if self.is_first_trouble() {
+                        tracing::warn!("the log is gone: waiting for a new one");
+                    }
+                    self.report_lost_tail(Seq::NONE, dialed.link);
+                }
+                return self.redial_later();
+            }
             Log::TailLost { tail } => {
                 let held = self.held.clone();
                 tracing::warn!(?held, %tail, "the log has lost its end: waiting for a new one");
@@ -278,33 +295,9 @@ impl Follower {
                     results: self.fresh(dialed.results),
                     ..self.note_watched(dialed.watched)
                 };
-                self.shared.view.hear(heard)
+                self.hear(heard)
             }
-            Log::Anew(mut loaded) => {
-                self.held = Some(Position {
-                    epoch: loaded.epoch.clone(),
-                    seq: Seq::NONE,
-                    id: None,
-                });
-                self.note_changes(&loaded.changes);
-                self.revs.clear();
-                self.early.clear();
-                self.watched = dialed.watched;
-                self.shared
-                    .watched
-                    .send_replace(Arc::new(self.watched.clone()));
-                for key in &self.watched.series {
-                    loaded.series.entry(key.clone()).or_default(); // told before its first status was kept
-                }
-                let loaded = Loaded {
-                    results: self.fresh(dialed.results),
-                    tradable: self.watched.tradable.clone(),
-                    at: self.shown_at(),
-                    ..loaded
-                };
-                let reset = std::mem::replace(&mut self.reset, ResetReason::LogLost);
-                self.shared.view.load(loaded, reset)
-            }
+            Log::Anew(loaded) => self.load(loaded, dialed.watched, dialed.results),
         };
         self.backoff.reset();
         (self.dialed_at, self.lost_at, self.behind) = (Mono::now(), None, None);
@@ -320,6 +313,45 @@ impl Follower {
         });
         self.send(batch).await;
         self.tell_whether_away(Mono::now()).await;
+    }
+
+    /// Begins anew with the log as it was read, and what else there is.
+    fn load(
+        &mut self,
+        mut loaded: Loaded,
+        watched: WatchedSeries,
+        results: BTreeMap<SeriesKey, (Rev, SignalResult)>,
+    ) -> Batch {
+        let held = self.held.as_ref();
+        if held.is_none_or(|held| held.epoch != loaded.epoch) {
+            // Terms may have begun again with it: whoever beats first is the one.
+            (self.term, self.term_at) = (0, None);
+        }
+        self.held = Some(Position {
+            epoch: loaded.epoch.clone(),
+            seq: Seq::NONE,
+            id: None,
+        });
+        self.note_changes(&loaded.changes);
+        self.revs.clear();
+        self.early.clear();
+        if !watched.series.is_empty() {
+            self.shared.watched.send_replace(Arc::new(watched.clone()));
+            self.watched = watched;
+        }
+        for key in &self.watched.series {
+            loaded.series.entry(key.clone()).or_default(); // told before its first status was kept
+        }
+        let loaded = Loaded {
+            results: self.fresh(results),
+            tradable: self.watched.tradable.clone(),
+            at: self.shown_at(),
+            ..loaded
+        };
+        let reset = std::mem::replace(&mut self.reset, ResetReason::LogLost);
+        let batch = self.shared.view.load(loaded, reset);
+        self.revs.append(&mut self.offered);
+        batch
     }
 
     /// When what is shown was computed.
@@ -366,8 +398,22 @@ impl Follower {
                 }
             }
         }
-        let batch = self.shared.view.hear(heard);
+        let batch = self.hear(heard);
         self.send(batch).await;
+    }
+
+    /// Lets the view take in what was heard; of the results it took, the revision counts from now on.
+    fn hear(&mut self, heard: Heard) -> Batch {
+        let said = heard.results.iter();
+        let said: Vec<_> = said.map(|r| (r.key(), r.change_seq)).collect();
+        let batch = self.shared.view.hear(heard);
+        for (key, change_seq) in said {
+            let rev = self.offered.remove(&key);
+            if let Some(rev) = rev.filter(|_| self.shared.view.takes(&key, change_seq)) {
+                self.revs.insert(key, rev);
+            }
+        }
+        batch
     }
 
     /// Of some results those that are newer than what is shown; one that knows of a change to come waits for it.
@@ -380,14 +426,15 @@ impl Follower {
             if (nobody_computes || is_left) && result.status == SeriesStatus::Live {
                 result.status = SeriesStatus::Stale;
             }
-            if self.revs.get(&key).is_some_and(|held| rev <= *held) {
+            let waits = self.early.get(&key).map(|(early, _)| early);
+            if self.revs.get(&key).max(waits) >= Some(&rev) {
                 continue;
             }
-            self.revs.insert(key.clone(), rev);
             if result.change_seq > head {
-                self.early.insert(key, result);
+                self.early.insert(key, (rev, result));
             } else {
                 self.early.remove(&key);
+                self.offered.insert(key, rev);
                 fresh.push(result);
             }
         }
@@ -398,8 +445,12 @@ impl Follower {
         let head = self.held.as_ref().map_or(Seq::NONE, |held| held.seq);
         let there = self
             .early
-            .extract_if(.., |_, result| result.change_seq <= head);
-        there.map(|(_, result)| result).collect()
+            .extract_if(.., |_, (_, result)| result.change_seq <= head);
+        let there = there.map(|(key, (rev, result))| {
+            self.offered.insert(key, rev);
+            result
+        });
+        there.collect()
     }
 
     fn note_changes(&mut self, changes: &[Arc<Change>]) {
@@ -445,8 +496,11 @@ impl Follower {
         }
     }
 
-    /// The watch list, and with it who came and went.
+    /// The watch list, and with it who came and went. There is always one: an empty one was lost, and comes again.
     fn note_watched(&mut self, watched: WatchedSeries) -> Heard {
+        if watched.series.is_empty() {
+            return Heard::default();
+        }
         let symbols = |watched: &WatchedSeries| {
             let keys = watched.series.iter();
             keys.map(|key| key.symbol.clone())

@@ -65,6 +65,15 @@ impl Follower {
             return;
         }
         let away_since = is_away.then_some(now);
+        if is_away {
+            let silent_ms = now.ms_since(self.beat_at);
+            tracing::warn!(
+                silent_ms,
+                "redis is away, or no engine speaks: readers are told"
+            );
+        } else {
+            tracing::info!("redis is there, and what it has was read");
+        }
         self.shared
             .change_health(|health| health.away_since = away_since);
         self.shared.view.set_state(if is_away {

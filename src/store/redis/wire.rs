@@ -12,21 +12,49 @@ use crate::signal::{Epoch, FeedStatus, Seq, SignalResult};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub(super) struct Rev(pub(super) u64, pub(super) u64);
 
-/// A result with its revision in front of the fields of `/api/v1`.
-pub(super) fn result_json(result: &SignalResult, rev: Rev) -> Result<String, serde_json::Error> {
+/// A result with its revision, and the database it is written to, in front of the fields of `/api/v1`.
+pub(super) fn result_json(
+    result: &SignalResult,
+    rev: Rev,
+    db: i64,
+) -> Result<String, serde_json::Error> {
     let body = serde_json::to_string(result)?;
     let fields = body.strip_prefix('{').unwrap_or(&body);
-    Ok(format!("{{\"rev\":[{},{}],{fields}", rev.0, rev.1))
+    Ok(format!(
+        "{{\"rev\":[{},{}],\"db\":{db},{fields}",
+        rev.0, rev.1
+    ))
+}
+
+/// What stands in front of a result.
+#[derive(Deserialize)]
+struct Stamp {
+    rev: Rev,
+    db: Option<i64>,
 }
 
 /// Reads what `result_json` wrote.
 pub(super) fn read_result(json: &[u8]) -> Result<(Rev, SignalResult), serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Stamped {
-        rev: Rev,
+    let stamp: Stamp = serde_json::from_slice(json)?;
+    Ok((stamp.rev, serde_json::from_slice(json)?))
+}
+
+/// As `read_result`, of what was published; none when that is of another database than `db`.
+pub(super) fn read_published(
+    json: &[u8],
+    db: i64,
+) -> Result<Option<(Rev, SignalResult)>, serde_json::Error> {
+    let stamp: Stamp = serde_json::from_slice(json)?;
+    if !is_of(stamp.db, db) {
+        return Ok(None);
     }
-    let Stamped { rev } = serde_json::from_slice(json)?;
-    Ok((rev, serde_json::from_slice(json)?))
+    Ok(Some((stamp.rev, serde_json::from_slice(json)?)))
+}
+
+/// Whether a message is of database `db`. Channels are those of the whole server: a deployment in another of its databases
+/// is heard too. What does not say where it is from counts as ours.
+pub(super) fn is_of(said: Option<i64>, db: i64) -> bool {
+    said.is_none_or(|said| said == db)
 }
 
 /// What the active engine says every second.
@@ -46,6 +74,9 @@ pub(super) struct Beat {
     pub(super) status: Option<FeedStatus>,
     /// Version of `hama:{log}:universe`.
     pub(super) universe: u64,
+    /// Number of the database its engine writes to.
+    #[serde(default)]
+    pub(super) db: Option<i64>,
 }
 
 /// The watch list as hubs read it.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -97,6 +98,8 @@ pub(super) struct Writer {
     scheduler_unsaved: bool,
     /// What the exchange trades, as our engine last said.
     tradable: Arc<BTreeSet<Symbol>>,
+    /// Results written so far, over all roles.
+    revs: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -118,6 +121,7 @@ impl Writer {
             scheduler: None,
             scheduler_unsaved: false,
             tradable: Arc::default(),
+            revs: Arc::default(),
         }
     }
 
@@ -166,6 +170,7 @@ impl Writer {
     /// Takes what the engine says, as far as it is said by the newest leave.
     async fn take(&mut self, burst: Vec<Write>) {
         let mut said = Vec::with_capacity(burst.len());
+        let mut is_overruled = false;
         for write in burst {
             match write {
                 Write::Turn(turn) => {
@@ -175,6 +180,8 @@ impl Writer {
                 Write::Scheduler(saved) => {
                     self.scheduler = Some(saved);
                     self.scheduler_unsaved = true;
+                    // Said before the engine knew of the newest leave, which brought it an older word.
+                    is_overruled |= self.speaks && !self.heard_turn;
                 }
                 Write::Tradable(tradable) => {
                     self.note_tradable(&tradable);
@@ -187,6 +194,9 @@ impl Writer {
                 | Write::Symbols { .. }
                 | Write::Status(_)) => said.push(said_now),
             }
+        }
+        if is_overruled {
+            self.speak_again();
         }
         if !self.heard_turn {
             return;
@@ -297,7 +307,9 @@ impl Writer {
         shared.note_seen(active.ledger.epoch(), active.ledger.head());
         if now >= self.beat_at && self.heard_turn {
             self.beat_at = now.plus_ms(BEAT_EVERY_MS);
-            active.beat(link, self.desk.clock.now(), false).await?;
+            active
+                .beat(link, settings, self.desk.clock.now(), false)
+                .await?;
         }
         Ok(Written::All)
     }
@@ -355,8 +367,10 @@ impl Writer {
                 ttl_ms: settings.cache_ttl_secs.saturating_mul(1_000),
                 interval_ms: settings.result_interval_ms,
                 primary: self.desk.part.primary,
+                db: settings.db(),
             },
             term.get(),
+            self.revs.clone(),
         );
         let active = Active::new(grant, log.ledger, cache, log.series, now);
         self.owes_return |= matches!(self.role, Role::Alone);
@@ -398,6 +412,15 @@ impl Writer {
             told,
             scheduler: self.scheduler.clone(),
         });
+    }
+
+    /// As before, but with what the operator has said since.
+    fn speak_again(&mut self) {
+        match &self.role {
+            Role::Standby => {} // it is said with the next leave
+            Role::Active(active) => self.speak(Arc::new(active.ledger.told())),
+            Role::Alone => self.speak(Arc::new(self.desk.shared.view.told())),
+        }
     }
 
     /// The role is lost: the engine is silent until it is ours again.
@@ -443,7 +466,9 @@ impl Writer {
         let settings = &self.desk.shared.settings;
         let last = async {
             active.write(link, settings, &self.desk.lease).await?;
-            active.beat(link, self.desk.clock.now(), true).await
+            active
+                .beat(link, settings, self.desk.clock.now(), true)
+                .await
         };
         match tokio::time::timeout(LEAVE_WITHIN, last).await {
             Ok(Ok(())) => {}

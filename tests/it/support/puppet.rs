@@ -9,7 +9,9 @@ use hamacast::clock::ExchangeClock;
 use hamacast::market::{Interval, OpenTime, SeriesKey};
 use hamacast::signal::{ChangeBody, FeedState, Recommendation, SignalResult};
 use hamacast::store::redis::{EngineTies, Fallback, Part, RedisSettings, WatchedSeries};
-use hamacast::store::{Batch, Occasion, RedisStore, Voice, Write};
+use hamacast::store::{
+    Batch, Occasion, Published, RedisStore, SavedScheduler, ToldOfAll, Voice, Write,
+};
 use hamacast::tasks::Tasks;
 use tokio::sync::mpsc;
 
@@ -60,7 +62,8 @@ pub(crate) fn change(key: &SeriesKey, candle: i64) -> Write {
 /// A process with a store in Redis and an engine played by the test; or a hub, without one.
 pub(crate) struct Puppet {
     pub(crate) store: RedisStore,
-    _batches: mpsc::Receiver<Arc<Batch>>,
+    /// What its readers are told.
+    pub(crate) batches: mpsc::Receiver<Arc<Batch>>,
     tasks: Tasks,
     turn: u64,
     writes: Option<mpsc::Sender<Vec<Write>>>,
@@ -101,7 +104,7 @@ impl Puppet {
         let ties = store.join(part, inbox, vec![reader], &clock, &tasks);
         Self {
             store,
-            _batches: batches,
+            batches,
             tasks,
             turn: 0,
             writes: Some(writes),
@@ -117,7 +120,7 @@ impl Puppet {
         store.follow(vec![reader], &ExchangeClock::from_wall(), &tasks);
         Self {
             store,
-            _batches: batches,
+            batches,
             tasks,
             turn: 0,
             writes: None,
@@ -130,8 +133,8 @@ impl Puppet {
         self.writes.as_ref().unwrap().send(writes).await.unwrap();
     }
 
-    /// Waits for a new leave to speak, and speaks: what was missed, then every result. Returns how many changes that were.
-    pub(crate) async fn speak(&mut self) -> usize {
+    /// Waits for a new leave to speak: what was told, and what the operator wanted.
+    pub(crate) async fn leave(&mut self) -> (Arc<ToldOfAll>, Option<SavedScheduler>) {
         let ties = self.ties.as_mut().unwrap();
         let spoken = self.turn;
         let speaking = ties
@@ -142,11 +145,22 @@ impl Puppet {
             .expect("leave to speak within 30 s")
             .unwrap()
             .clone();
-        let Voice::Speaking { turn, told, .. } = voice else {
+        let Voice::Speaking {
+            turn,
+            told,
+            scheduler,
+        } = voice
+        else {
             unreachable!("waited for");
         };
         self.turn = turn;
-        let mut said = vec![Write::Turn(turn)];
+        (told, scheduler)
+    }
+
+    /// Waits for a new leave to speak, and speaks: what was missed, then every result. Returns how many changes that were.
+    pub(crate) async fn speak(&mut self) -> usize {
+        let (told, _) = self.leave().await;
+        let mut said = vec![Write::Turn(self.turn)];
         let mut missed = 0;
         for key in series() {
             let occasion = match told.get(&key) {
@@ -187,10 +201,15 @@ impl Puppet {
 
     /// Waits until the view's head is `seq`.
     pub(crate) async fn reaches(&self, seq: u64) {
+        self.shows("the number", |now| now.seq.get() >= seq).await;
+    }
+
+    /// Waits until the view is as wanted.
+    pub(crate) async fn shows(&self, what: &str, holds: impl Fn(&Published) -> bool) {
         let mut published = self.store.view().follow();
-        let there = published.wait_for(|now| now.seq.get() >= seq);
+        let there = published.wait_for(|now| holds(now));
         let there = tokio::time::timeout(Duration::from_secs(30), there).await;
-        assert!(there.is_ok(), "at {}", self.store.view().published().seq);
+        assert!(there.is_ok(), "{what}: {:?}", self.store.view().published());
     }
 
     /// Closes the inbox, as the engine does at the end, and waits for every task.

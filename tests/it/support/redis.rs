@@ -1,11 +1,12 @@
 //! A real redis-server as a child process: started on a free port in a folder of its own, stopped, killed, paused,
-//! started again. Killed when dropped.
+//! started again. Killed when dropped. And a way to it that can be cut.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use hamacast::store::redis::RedisSettings;
+use hamacast::tasks::Tasks;
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
@@ -145,6 +146,70 @@ impl RedisServer {
         let (signal, pid) = (format!("-{name}"), self.child.id().to_string());
         let sent = Command::new("kill").args([signal, pid]).status().unwrap();
         assert!(sent.success(), "kill -{name}");
+    }
+}
+
+/// A way to the server that one process goes alone: cut, it reaches nobody, and the others do not notice.
+pub(crate) struct Line {
+    address: SocketAddr,
+    server: u16,
+    tasks: Tasks,
+}
+
+impl Line {
+    pub(crate) async fn to(server: &RedisServer) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let line = Self {
+            address: listener.local_addr().unwrap(),
+            server: server.port(),
+            tasks: Tasks::new(),
+        };
+        line.carry(listener);
+        line
+    }
+
+    /// Settings of a store that goes this way.
+    pub(crate) fn settings(&self) -> RedisSettings {
+        RedisSettings::of_url(&format!("redis://{}/0", self.address)).unwrap()
+    }
+
+    /// Every connection ends, and new ones are refused.
+    pub(crate) async fn cut(&self) {
+        self.tasks.stop();
+        let left = self.tasks.drain(Duration::from_secs(10)).await;
+        assert_eq!(left, Vec::<&str>::new());
+    }
+
+    pub(crate) async fn mend(&mut self) {
+        let listener = tokio::net::TcpListener::bind(self.address).await.unwrap();
+        self.tasks = Tasks::new();
+        self.carry(listener);
+    }
+
+    fn carry(&self, listener: tokio::net::TcpListener) {
+        let (server, tasks) = (self.server, self.tasks.clone());
+        self.tasks.spawn("line", async move {
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => {
+                        let (client, _) = accepted.unwrap();
+                        tasks.spawn_short("call", call(client, server, tasks.clone()));
+                    }
+                    () = tasks.stopping() => return,
+                }
+            }
+        });
+    }
+}
+
+async fn call(mut client: tokio::net::TcpStream, server: u16, tasks: Tasks) {
+    let carried = async {
+        let mut server = tokio::net::TcpStream::connect(("127.0.0.1", server)).await?;
+        tokio::io::copy_bidirectional(&mut client, &mut server).await
+    };
+    tokio::select! {
+        _ = carried => {}
+        () = tasks.stopping() => {}
     }
 }
 
