@@ -7,16 +7,25 @@ use std::collections::BTreeMap;
 use crate::clock::Mono;
 use crate::market::OpenTime;
 
-/// REST had nothing to say of a candle: it is asked again so much later.
-const AGAIN_AFTER_MS: u64 = 60_000;
+/// REST had nothing to say of a candle: it is asked again so much later, at first, and twice as long after each time.
+const AGAIN_FIRST_MS: u64 = 1_000;
+const AGAIN_LAST_MS: u64 = 60_000;
 
 /// So many at most, as many as one answer can bring. What gives way is found all the same: the sweep's samples read all
 /// that is kept.
 const DISPUTED_MAX: usize = 500;
 
-/// The candles, and when each may be asked for.
+/// When a candle may be asked for.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    at: Mono,
+    /// How often it was asked for in vain.
+    vain: u32,
+}
+
+/// The candles, and the turn of each.
 #[derive(Debug, Default)]
-pub(super) struct Disputed(BTreeMap<OpenTime, Mono>);
+pub(super) struct Disputed(BTreeMap<OpenTime, Turn>);
 
 impl Disputed {
     /// Adds a candle, to be asked for at once; false when it was known. Where there are too many, the one whose turn is
@@ -25,9 +34,9 @@ impl Disputed {
         if self.0.contains_key(&open) {
             return false;
         }
-        self.0.insert(open, now);
+        self.0.insert(open, Turn { at: now, vain: 0 });
         if self.0.len() > DISPUTED_MAX {
-            let turn = |(open, at): &(&OpenTime, &Mono)| (**at, Reverse(**open));
+            let turn = |(open, turn): &(&OpenTime, &Turn)| (turn.at, Reverse(**open));
             let last = self.0.iter().max_by_key(turn).map(|(open, _)| *open);
             last.map(|open| self.0.remove(&open));
         }
@@ -41,14 +50,16 @@ impl Disputed {
 
     /// REST was asked for these and has decided what it can: what is left of them waits.
     pub(super) fn put_off(&mut self, from: OpenTime, until: OpenTime, now: Mono) {
-        for (_, at) in self.0.range_mut(from..=until) {
-            *at = now.plus_ms(AGAIN_AFTER_MS);
+        for (_, turn) in self.0.range_mut(from..=until) {
+            let wait_ms = AGAIN_FIRST_MS << turn.vain.min(6);
+            turn.at = now.plus_ms(wait_ms.min(AGAIN_LAST_MS));
+            turn.vain += 1;
         }
     }
 
     /// Those that may be asked for now, oldest first.
     pub(super) fn due(&self, now: Mono) -> impl Iterator<Item = OpenTime> {
-        let due = self.0.iter().filter(move |(_, at)| **at <= now);
+        let due = self.0.iter().filter(move |(_, turn)| turn.at <= now);
         due.map(|(open, _)| *open)
     }
 
@@ -68,6 +79,23 @@ mod tests {
 
     fn minute(number: i64) -> OpenTime {
         OpenTime::from_ms(number * 60_000)
+    }
+
+    #[test]
+    fn h19_one_answer_in_vain_costs_a_second_and_many_a_minute_each() {
+        let mut disputed = Disputed::default();
+        let mut now = Mono::from_ms(1_000);
+        disputed.add(minute(1), now);
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            disputed.put_off(minute(0), minute(2), now);
+            let asked = now;
+            while disputed.due(now).next().is_none() {
+                now = now.plus_ms(1_000);
+            }
+            waits.push(now.ms_since(asked) / 1_000);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
     }
 
     #[test]
