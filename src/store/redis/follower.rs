@@ -366,8 +366,7 @@ impl Follower {
         let Some(held) = &self.held else { return };
         // Where another change has our number, the log must have been further than it is for this to be seen.
         let seq = held.seq.max(tail.next());
-        self.shared.note_seen(&held.epoch, seq);
-        self.shared.lost_tail.notify_one();
+        self.shared.report_lost(&held.epoch, seq);
         let order = LostTail::json(&held.epoch, seq);
         self.tasks.spawn_short("redis report", async move {
             if let Err(error) = link.give_order("", 0, &order).await {

@@ -126,8 +126,7 @@ async fn read_while_active(
                 continue;
             };
             if let Some(lost) = LostTail::read(&body) {
-                shared.note_seen(&lost.epoch, lost.seq);
-                shared.lost_tail.notify_one();
+                shared.report_lost(&lost.epoch, lost.seq);
                 continue;
             }
             if orders.send(GivenOrder { body, from, id }).await.is_err() {

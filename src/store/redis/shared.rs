@@ -48,6 +48,8 @@ pub(super) struct Shared {
     tail_reads: AtomicU64,
     /// The highest place in the log that was ever seen.
     seen: Mutex<Option<(Epoch, Seq)>>,
+    /// Of which numbering more is held somewhere than there is.
+    lost: Mutex<Option<Epoch>>,
     link: Mutex<Option<CommandLink>>,
 }
 
@@ -71,6 +73,7 @@ impl Shared {
             health: watch::Sender::new(health),
             tail_reads: AtomicU64::new(0),
             seen: Mutex::default(),
+            lost: Mutex::default(),
             link: Mutex::default(),
         }
     }
@@ -122,6 +125,18 @@ impl Shared {
         if let Some(held) = held {
             self.note_seen(&held.epoch, held.seq);
         }
+    }
+
+    /// Somebody holds the log up to this place, and it is not there.
+    pub(super) fn report_lost(&self, epoch: &Epoch, seq: Seq) {
+        self.note_seen(epoch, seq);
+        *lock(&self.lost) = Some(epoch.clone());
+        self.lost_tail.notify_one();
+    }
+
+    /// The numbering that was last reported as lost, once.
+    pub(super) fn take_lost(&self) -> Option<Epoch> {
+        lock(&self.lost).take()
     }
 
     /// The log is known to have reached this place.
