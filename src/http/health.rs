@@ -138,9 +138,11 @@ impl Readiness {
             },
             redis_away(state),
         ];
+        let is_bridged = bridges_redis(state);
+        let excused = |name| is_bridged && matches!(name, Reason::Warming | Reason::FeedDown);
         let reasons: Vec<_> = checks
             .iter()
-            .filter(|check| !check.ok)
+            .filter(|check| !check.ok && !excused(check.name))
             .map(|check| check.name)
             .collect();
         Self {
@@ -162,6 +164,15 @@ fn feed_detail(state: &HttpState, live: usize) -> String {
         Some(refusal) => format!("{live} series live; {refusal}"),
         None => format!("{live} series live"),
     }
+}
+
+/// A hub that lost Redis a moment ago shows its series as stale; that alone sends nobody elsewhere, for every other hub
+/// does the same, and most often it is over before long.
+fn bridges_redis(state: &HttpState) -> bool {
+    let away_ms = state.store.away_since().map(|at| Mono::now().ms_since(at));
+    state.settings.redis != RedisNeed::None
+        && state.store.is_readable()
+        && away_ms.is_some_and(|ms| ms < AWAY_MS)
 }
 
 /// A hub keeps its readers meanwhile, but a balancer should prefer another one.
