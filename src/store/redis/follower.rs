@@ -1,6 +1,7 @@
 //! The readers' side of Redis: one task that keeps this process' view equal to the log and the cached results, and hands
 //! every reader the same batches. Changes come from the log and from nowhere else; results from pub/sub, and from the
-//! keys after every gap. While the writer of this process goes on alone, the view numbers what it says instead.
+//! keys after every gap. While the writer of this process goes on alone, the view numbers what it says instead. What is shown
+//! of all that is `shown`'s, what is made of silence `silence`'s.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +20,10 @@ use super::shared::Shared;
 use super::wire::{Beat, Rev, WatchedSeries};
 use crate::backoff::Backoff;
 use crate::clock::{ExchangeClock, Mono};
-use crate::market::{SeriesKey, SeriesStatus, TimeMs};
-use crate::signal::{Change, Seq, SignalResult, StoreState};
+use crate::market::SeriesKey;
+use crate::signal::{Seq, SignalResult, StoreState};
 use crate::store::batch::{Batch, ResetReason, Write};
-use crate::store::mirror::{Heard, Loaded};
+use crate::store::mirror::Heard;
 use crate::tasks::Tasks;
 
 /// How often deadlines are looked at.
@@ -87,13 +88,13 @@ pub(super) struct Follower {
     backoff: Backoff,
     pub(super) is_alone: bool,
     /// What readers are told when the log is read anew.
-    reset: ResetReason,
+    pub(super) reset: ResetReason,
     pub(super) held: Option<Position>,
     pub(super) revs: BTreeMap<SeriesKey, Rev>,
     /// Results that know of a change the log has not brought yet.
-    early: BTreeMap<SeriesKey, (Rev, SignalResult)>,
+    pub(super) early: BTreeMap<SeriesKey, (Rev, SignalResult)>,
     /// Revisions of results that are handed to the view in this step.
-    offered: BTreeMap<SeriesKey, Rev>,
+    pub(super) offered: BTreeMap<SeriesKey, Rev>,
     pub(super) beat_at: Mono,
     pub(super) dialed_at: Mono,
     pub(super) lost_at: Option<Mono>,
@@ -103,7 +104,7 @@ pub(super) struct Follower {
     pub(super) term: u64,
     pub(super) term_at: Option<Mono>,
     universe: Option<(u64, u64)>,
-    watched: WatchedSeries,
+    pub(super) watched: WatchedSeries,
     last: Option<(Seq, Mono)>,
 }
 
@@ -315,52 +316,6 @@ impl Follower {
         self.tell_whether_away(Mono::now()).await;
     }
 
-    /// Begins anew with the log as it was read, and what else there is.
-    fn load(
-        &mut self,
-        mut loaded: Loaded,
-        watched: WatchedSeries,
-        results: BTreeMap<SeriesKey, (Rev, SignalResult)>,
-    ) -> Batch {
-        let held = self.held.as_ref();
-        if held.is_none_or(|held| held.epoch != loaded.epoch) {
-            // Terms may have begun again with it: whoever beats first is the one.
-            (self.term, self.term_at) = (0, None);
-        }
-        self.held = Some(Position {
-            epoch: loaded.epoch.clone(),
-            seq: Seq::NONE,
-            id: None,
-        });
-        self.note_changes(&loaded.changes);
-        self.revs.clear();
-        self.early.clear();
-        if !watched.series.is_empty() {
-            self.shared.watched.send_replace(Arc::new(watched.clone()));
-            self.watched = watched;
-        }
-        for key in &self.watched.series {
-            loaded.series.entry(key.clone()).or_default(); // told before its first status was kept
-        }
-        let loaded = Loaded {
-            results: self.fresh(results),
-            tradable: self.watched.tradable.clone(),
-            at: self.shown_at(),
-            ..loaded
-        };
-        let reset = std::mem::replace(&mut self.reset, ResetReason::LogLost);
-        let batch = self.shared.view.load(loaded, reset);
-        self.revs.append(&mut self.offered);
-        batch
-    }
-
-    /// When what is shown was computed.
-    fn shown_at(&self) -> TimeMs {
-        let published = self.shared.view.published();
-        let first = published.results.values().next();
-        first.map_or_else(crate::clock::wall, |result| result.event_time)
-    }
-
     /// The active engine must know: what the log has lost may have been told by an engine that is no more.
     fn report_lost_tail(&self, tail: Seq, mut link: CommandLink) {
         let Some(held) = &self.held else { return };
@@ -401,67 +356,6 @@ impl Follower {
         self.send(batch).await;
     }
 
-    /// Lets the view take in what was heard; of the results it took, the revision counts from now on.
-    fn hear(&mut self, heard: Heard) -> Batch {
-        let said = heard.results.iter();
-        let said: Vec<_> = said.map(|r| (r.key(), r.change_seq)).collect();
-        let batch = self.shared.view.hear(heard);
-        for (key, change_seq) in said {
-            let rev = self.offered.remove(&key);
-            if let Some(rev) = rev.filter(|_| self.shared.view.takes(&key, change_seq)) {
-                self.revs.insert(key, rev);
-            }
-        }
-        batch
-    }
-
-    /// Of some results those that are newer than what is shown; one that knows of a change to come waits for it.
-    fn fresh(&mut self, results: BTreeMap<SeriesKey, (Rev, SignalResult)>) -> Vec<SignalResult> {
-        let head = self.held.as_ref().map_or(Seq::NONE, |held| held.seq);
-        let mut fresh = Vec::with_capacity(results.len());
-        let nobody_computes = self.nobody_computes();
-        for (key, (rev, mut result)) in results {
-            let is_left = self.is_left_behind(rev);
-            if (nobody_computes || is_left) && result.status == SeriesStatus::Live {
-                result.status = SeriesStatus::Stale;
-            }
-            let waits = self.early.get(&key).map(|(early, _)| early);
-            if self.revs.get(&key).max(waits) >= Some(&rev) {
-                continue;
-            }
-            if result.change_seq > head {
-                self.early.insert(key, (rev, result));
-            } else {
-                self.early.remove(&key);
-                self.offered.insert(key, rev);
-                fresh.push(result);
-            }
-        }
-        fresh
-    }
-
-    fn no_longer_early(&mut self) -> Vec<SignalResult> {
-        let head = self.held.as_ref().map_or(Seq::NONE, |held| held.seq);
-        let there = self
-            .early
-            .extract_if(.., |_, (_, result)| result.change_seq <= head);
-        let there = there.map(|(key, (rev, result))| {
-            self.offered.insert(key, rev);
-            result
-        });
-        there.collect()
-    }
-
-    fn note_changes(&mut self, changes: &[Arc<Change>]) {
-        let Some(last) = changes.last() else { return };
-        self.held = Some(Position {
-            epoch: last.epoch.clone(),
-            seq: last.seq,
-            id: Some(last.body.id()),
-        });
-        self.shared.note_position(self.held.as_ref());
-    }
-
     fn note_beat(&mut self, beat: &Beat, heard: &mut Heard) {
         let now = Mono::now();
         let computed_anew = self.nobody_computes();
@@ -492,34 +386,6 @@ impl Follower {
             self.behind = None;
         } else if self.behind.is_none_or(|(seq, _)| seq <= held.seq) {
             self.behind = Some((beat.seq, now));
-        }
-    }
-
-    /// The watch list, and with it who came and went. There is always one: an empty one was lost, and comes again.
-    fn note_watched(&mut self, watched: WatchedSeries) -> Heard {
-        if watched.series.is_empty() {
-            return Heard::default();
-        }
-        let symbols = |watched: &WatchedSeries| {
-            let keys = watched.series.iter();
-            keys.map(|key| key.symbol.clone())
-                .collect::<std::collections::BTreeSet<_>>()
-        };
-        let (before, now) = (symbols(&self.watched), symbols(&watched));
-        self.watched = watched;
-        self.shared
-            .watched
-            .send_replace(Arc::new(self.watched.clone()));
-        let added: Vec<_> = now.difference(&before).cloned().collect();
-        let removed: Vec<_> = before.difference(&now).cloned().collect();
-        let changed = !added.is_empty() || !removed.is_empty();
-        let tradable = &self.watched.tradable;
-        // An engine that has just begun does not know it yet.
-        let is_other = !tradable.is_empty() && *tradable != *self.shared.view.published().tradable;
-        Heard {
-            symbols: changed.then_some((added, removed)),
-            tradable: is_other.then(|| Arc::new(tradable.clone())),
-            ..Heard::default()
         }
     }
 

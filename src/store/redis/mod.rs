@@ -21,6 +21,7 @@ mod quiet;
 pub mod scripts;
 mod settings;
 mod shared;
+mod shown;
 mod silence;
 mod take_over;
 mod verbs;
