@@ -151,6 +151,9 @@ async fn what_is_watched_does_not_come_anew_when_redis_was_emptied() {
     let mut watched = hub.store.watched();
     let is_told = watched.wait_for(|watched| watched.series.len() == series().len());
     drop(is_told.await.unwrap());
+    // What the hub tells of its first list is told before what it hears after that.
+    engine.next_candle().await;
+    hub.reaches(series().len() as u64).await;
     while hub.batches.try_recv().is_ok() {}
     let before = epoch_of(&hub);
     let mut client = server.client().await;
